@@ -1,0 +1,1 @@
+"""Benchmarks: dbtestcase beside what people would otherwise use, in one run, as ratios."""

@@ -1,0 +1,185 @@
+"""The test case for asynchronous code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, ClassVar
+from unittest import IsolatedAsyncioTestCase
+
+from .assertions import DatabaseAssertions, PendingAssertion
+from .base_case import BaseDatabaseTestCase, FromClass, FromTest, overrides
+from .event_loop import ClassLoop
+from .exceptions import NotReadyError
+from .statements import UNRECORDED
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+    from sqlalchemy.orm import Session
+
+    from .class_data import Instances
+    from .lifecycle import ClassLifecycle, TestLifecycle
+
+
+class AsyncDatabaseTestCase(
+    BaseDatabaseTestCase, IsolatedAsyncioTestCase, DatabaseAssertions[PendingAssertion]
+):
+    """:class:`~dbtestcase.DatabaseTestCase` for ``async`` tests.
+
+    All tests of a class run in one event loop, so that connections, pools and clients made in
+    :meth:`asyncSetUpClass` stay usable. The loop is in debug mode only if asyncio's own switches
+    (``PYTHONASYNCIODEBUG``, ``-X dev``) say so. Tasks that a test leaves are cancelled after it.
+    """
+
+    _dbtestcase_loop: ClassVar[ClassLoop]
+
+    @FromClass
+    def engine(cls) -> AsyncEngine:
+        """The engine of the test's database. It is the same for all tests of the class."""
+        return cls._dbtestcase_lifecycle.engines.async_engine.execution_options()
+
+    @FromClass
+    def session_factory(cls) -> Callable[..., AsyncSession]:
+        """An ``async_sessionmaker`` bound to :attr:`engine`, with the ``session_options``.
+
+        Unlike SQLAlchemy's, its sessions do not expire objects on commit, unless told to.
+        """
+        from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+        options = {"expire_on_commit": False, **cls.session_options}
+        session_class = cls.session_class or AsyncSession
+        if not issubclass(session_class, AsyncSession):
+            options["sync_session_class"] = session_class
+            session_class = AsyncSession
+        return async_sessionmaker(cls.engine, class_=session_class, **options)
+
+    @FromTest
+    def session(self) -> AsyncSession:
+        """A session on a connection of its own, closed when the test ends."""
+        return self.session_factory()
+
+    @FromTest
+    def connection(self) -> AsyncConnection:
+        """A connection of its own, closed when the test ends."""
+        lifecycle = self._dbtestcase_lifecycle
+        if lifecycle.spare is None:
+            raise NotReadyError(
+                f"{type(self).__qualname__}: self.connection is opened by asyncSetUp.\n"
+                "  To fix this, await super().asyncSetUp() first in your asyncSetUp."
+            )
+        connection, lifecycle.spare = lifecycle.spare, None
+        return connection
+
+    @classmethod
+    async def asyncSetUpClass(cls) -> None:
+        """Set up what all tests of the class share, in the event loop they run in."""
+
+    @classmethod
+    async def asyncTearDownClass(cls) -> None:
+        """Tear down what :meth:`asyncSetUpClass` set up. Not called if that has failed."""
+
+    @classmethod
+    async def asyncSetUpTestData(cls, session: AsyncSession) -> None:
+        """Like :meth:`setUpTestData`, and called after it with the same connection."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        loop = ClassLoop(getattr(cls, "loop_factory", None))
+        cls.addClassCleanup(loop.close)
+        cls._dbtestcase_loop = loop
+        cls._dbtestcase_set_up_class(loop.run, cls._dbtestcase_load_data)
+        cls.addClassCleanup(cls._dbtestcase_close_spare, cls._dbtestcase_lifecycle)
+        loop.run(cls.asyncSetUpClass())
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls._dbtestcase_loop.run(cls.asyncTearDownClass())
+        super().tearDownClass()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._dbtestcase_set_up(self._dbtestcase_clean_up)
+
+    async def asyncSetUp(self) -> None:
+        await super().asyncSetUp()
+        if self._dbtestcase_lifecycle.spare is None:
+            self._dbtestcase_lifecycle.spare = await self.engine.connect()
+
+    def _setupAsyncioRunner(self) -> None:
+        """Run the test in the loop of its class.
+
+        The one seam: ``IsolatedAsyncioTestCase`` has no public way to share a loop between tests
+        (``loop_factory``, from Python 3.13, gives a loop that is closed after each test) nor to
+        leave debug mode off.
+        """
+        if self._dbtestcase_class() is None:
+            super()._setupAsyncioRunner()  # type: ignore[misc]
+        else:
+            self._asyncioRunner = self._dbtestcase_loop.borrow()
+
+    @classmethod
+    def _dbtestcase_load_data(cls) -> None:
+        if any(
+            overrides(cls, AsyncDatabaseTestCase, hook)
+            for hook in ("setUpTestData", "asyncSetUpTestData")
+        ):
+            cls._dbtestcase_loop.run(cls._dbtestcase_load_data_async())
+
+    @classmethod
+    async def _dbtestcase_load_data_async(cls) -> None:
+        async with cls.session_factory(expire_on_commit=False) as session:
+            await session.run_sync(cls.setUpTestData)
+            await cls.asyncSetUpTestData(session)
+            await session.commit()
+            await session.run_sync(cls._dbtestcase_lifecycle.keep_data, cls._dbtestcase_instances)
+
+    def _dbtestcase_instances(self) -> Instances | None:
+        test = self._dbtestcase_test
+        return None if test is None else test.instances(self.session.sync_session)
+
+    def _dbtestcase_clean_up(self, test: TestLifecycle) -> None:
+        self._dbtestcase_test = None
+        with ExitStack() as last:
+            last.callback(_refuse_forgotten, test.given.pop("assertions", []))
+            last.callback(test.finish)
+            if not self._dbtestcase_lifecycle.keeps_connections():
+                last.callback(self._dbtestcase_close_spare, self._dbtestcase_lifecycle)
+            last.callback(lambda: self._dbtestcase_loop.run(_close(test.opened())))
+            last.callback(test.abandon)
+            self._asyncioRunner.cancel_tasks()
+
+    @classmethod
+    def _dbtestcase_close_spare(cls, lifecycle: ClassLifecycle) -> None:
+        spare, lifecycle.spare = lifecycle.spare, None
+        if spare is not None:
+            cls._dbtestcase_loop.run(spare.close())
+
+    def _dbtestcase_check(self, name: str, check: Callable[[Connection], None]) -> PendingAssertion:
+        async def run() -> None:
+            async with self.engine.connect() as connection:
+                await connection.execution_options(**UNRECORDED)
+                await connection.run_sync(check)
+
+        assertion = PendingAssertion(name, run)
+        if self._dbtestcase_test is not None:
+            self._dbtestcase_test.given.setdefault("assertions", []).append(assertion)
+        return assertion
+
+    def _dbtestcase_session(self) -> Session | None:
+        test = self._dbtestcase_test
+        session = None if test is None else test.given.get("session")
+        return None if session is None else session.sync_session
+
+
+async def _close(opened: Iterable[AsyncConnection | AsyncSession]) -> None:
+    async with AsyncExitStack() as last:
+        for one in opened:
+            last.push_async_callback(one.close)
+
+
+def _refuse_forgotten(assertions: Iterable[PendingAssertion]) -> None:
+    forgotten = [one.description for one in assertions if not one.awaited]
+    if forgotten:
+        raise AssertionError(f"never awaited, so nothing was asserted: {', '.join(forgotten)}")

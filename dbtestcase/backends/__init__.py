@@ -1,0 +1,40 @@
+"""The databases that dbtestcase can work on."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from ..exceptions import OptionError
+from .base import Backend, Database, Features
+
+__all__ = ["Backend", "Database", "Features", "backend_for"]
+
+_BACKENDS = {"sqlite": "SQLiteBackend"}  # by module of this package, imported when needed
+
+
+@cache
+def backend_for(database: str) -> Backend:
+    """Return the backend for the value of the ``database`` option.
+
+    :raises OptionError: ``database`` is no URL, or of a kind that is not supported.
+    """
+    try:
+        url = make_url(database)
+    except ArgumentError:
+        raise OptionError(
+            f"database = {database!r} is not a database URL.\n"
+            '  To fix this, write for example database = "sqlite://"'
+        ) from None
+    kind = url.get_backend_name()
+    if kind not in _BACKENDS:
+        near = get_close_matches(kind, _BACKENDS, n=1)
+        meant = f"did you mean {near[0]}://?" if near else f"supported: {', '.join(_BACKENDS)}"
+        raise OptionError(f"database = {database!r}: no backend is called {kind!r}; {meant}")
+    module = import_module(f".{kind}", __package__)
+    backend: type[Backend] = getattr(module, _BACKENDS[kind])
+    return backend(url)

@@ -1,0 +1,82 @@
+"""One event loop for all tests of a class."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+class ClassLoop:
+    """The event loop of a test class, from ``setUpClass`` to its class clean-ups."""
+
+    def __init__(self, loop_factory: LoopFactory | None) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
+
+    def run(
+        self, coroutine: Coroutine[Any, Any, Result], *, context: Context | None = None
+    ) -> Result:
+        """Run ``coroutine`` until it is done and return its result."""
+        return self._runner.run(coroutine, context=context)
+
+    def borrow(self) -> BorrowedRunner:
+        """Return a runner for one test."""
+        return BorrowedRunner(self)
+
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks that are not done."""
+        return asyncio.all_tasks(self._runner.get_loop())
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop itself."""
+        return self._runner.get_loop()
+
+    def close(self) -> None:
+        """Cancel what is left and close the loop."""
+        self._runner.close()
+
+
+class BorrowedRunner:
+    """What ``IsolatedAsyncioTestCase`` asks of its ``asyncio.Runner``, in the loop of the class.
+
+    Tasks that are older than the test go on after it.
+    """
+
+    def __init__(self, loop: ClassLoop) -> None:
+        self._loop = loop
+        self._older = loop.tasks()
+        self._closed = False
+        self.get_loop = loop.get_loop
+        self.run = loop.run
+
+    def cancel_tasks(self) -> None:
+        """Cancel what the test has left and wait until it is gone."""
+        left = self._loop.tasks() - self._older
+        if left:
+            self._loop.run(_cancel(left))
+
+    def close(self) -> None:
+        """End the test; harmless when called again."""
+        if not self._closed:
+            self._closed = True
+            self.cancel_tasks()
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel ``tasks``, wait for them, and report what they raise, as ``asyncio.run`` does."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled() and task.exception() is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {
+                    "message": "unhandled exception while cancelling a task that a test left",
+                    "exception": task.exception(),
+                    "task": task,
+                }
+            )

@@ -1,0 +1,136 @@
+"""The class options: their names, their values, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, get_args
+from unittest import IsolatedAsyncioTestCase
+
+from .backends import Backend, backend_for
+from .exceptions import OptionError
+from .schema import metadata_in
+
+Isolation = Literal["transaction", "truncation", "template", "schema"]
+
+ISOLATIONS: tuple[str, ...] = get_args(Isolation)
+OPTIONS = (
+    "database",
+    "metadata",
+    "isolation",
+    "engines",
+    "session_class",
+    "session_options",
+    "reset_sequences",
+)
+PROVIDED = ("session", "connection", "engine", "session_factory")
+
+_MARK = "dbtestcase_isolation"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def isolation(value: Isolation) -> Callable[[Function], Function]:
+    """Set the isolation of one test method.
+
+    :param value: as for the class option of the same name.
+    :raises OptionError: ``value`` is no isolation.
+    """
+    _check_isolation(value)
+
+    def decorate(test: Function) -> Function:
+        setattr(test, _MARK, value)
+        return test
+
+    return decorate
+
+
+def isolation_of(case: Any, method_name: str) -> str:
+    """Return the isolation of one test method of ``case``."""
+    value: str = getattr(getattr(case, method_name, None), _MARK, case.isolation)
+    return value
+
+
+def backend_of(case: Any) -> Backend:
+    """Return the backend of ``case``: of its ``database``, else of the environment's.
+
+    :raises OptionError: there is none such, or it lacks an isolation that ``case`` uses.
+    """
+    database = case.database or os.environ.get("DBTESTCASE_DATABASE") or "sqlite://"
+    backend = backend_for(database)
+    for name in sorted(used_isolations(case)):
+        if name not in backend.features.isolations:
+            able = " or ".join(map(repr, sorted(backend.features.isolations)))
+            raise OptionError(f"{backend.title} has no isolation = {name!r}; use {able}")
+    return backend
+
+
+def used_isolations(case: Any) -> set[str]:
+    """Return the isolations of ``case`` and of all its test methods."""
+    marks = (getattr(getattr(case, name, None), _MARK, None) for name in dir(case))
+    return {case.isolation, *(mark for mark in marks if mark is not None)}
+
+
+def check_options(case: Any) -> None:
+    """Check what ``case`` defines.
+
+    :raises OptionError: with the name of the class, the option, and the fix.
+    """
+    try:
+        for base in case.__mro__:
+            if base.__module__.partition(".")[0] not in ("dbtestcase", "unittest", "builtins"):
+                for name, value in vars(base).items():
+                    _check_name(name, value)
+        if case.database is not None:
+            backend_of(case)
+        metadata_in(case.metadata)
+        _check_isolation(case.isolation)
+        _check_types(case)
+    except OptionError as error:
+        raise OptionError(f"{case.__module__}.{case.__qualname__}: {error}") from None
+
+
+def _check_name(name: str, value: Any) -> None:
+    if name in PROVIDED:
+        hint = f"; for the application's own, write engines = [{name}]" if name == "engine" else ""
+        raise OptionError(f"{name} is what dbtestcase gives to each test; use another name{hint}")
+    if name == "migrations":
+        raise OptionError("migrations are not supported by this version; use metadata")
+    if name.startswith("_") or callable(value) or name in OPTIONS:
+        return
+    near = get_close_matches(name, OPTIONS, n=1, cutoff=0.85)
+    if near:
+        raise OptionError(f"there is no option {name}; did you mean {near[0]}?")
+
+
+def _check_isolation(value: Any) -> None:
+    if value not in ISOLATIONS:
+        near = get_close_matches(str(value), ISOLATIONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(ISOLATIONS)}"
+        raise OptionError(f"isolation = {value!r} does not exist; {hint}")
+
+
+def _check_types(case: Any) -> None:
+    if case.database is not None and not isinstance(case.database, str):
+        raise OptionError(f'database = {case.database!r} is not a string; write "sqlite://"')
+    if not isinstance(case.session_options, dict):
+        raise OptionError(f"session_options = {case.session_options!r} is not a dictionary")
+    for name in ("bind", "binds"):
+        if name in case.session_options:
+            raise OptionError(f"session_options has {name!r}; sessions are bound to the test")
+    if not isinstance(case.reset_sequences, bool):
+        raise OptionError(f"reset_sequences = {case.reset_sequences!r} is neither True nor False")
+    if case.session_class is not None:
+        _check_session_class(case)
+
+
+def _check_session_class(case: Any) -> None:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
+
+    value = case.session_class
+    bases = (AsyncSession, Session) if issubclass(case, IsolatedAsyncioTestCase) else (Session,)
+    if not (isinstance(value, type) and issubclass(value, bases)):
+        names = " or ".join(base.__name__ for base in bases)
+        raise OptionError(f"session_class = {value!r} is not a subclass of {names}")
