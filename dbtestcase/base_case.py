@@ -128,7 +128,7 @@ class BaseDatabaseTestCase(unittest.TestCase):
             raise type(error)(f"{cls.__module__}.{cls.__qualname__}: {error}") from error
         cls.addClassCleanup(cls._dbtestcase_clean_up_class, lifecycle)
         cls._dbtestcase_lifecycle = lifecycle
-        load_data()
+        lifecycle.load_data()
 
     @classmethod
     def _dbtestcase_clean_up_class(cls, lifecycle: ClassLifecycle) -> None:

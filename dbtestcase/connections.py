@@ -22,6 +22,7 @@ class SandboxedConnection:
         self.sandbox = sandbox
         self.savepoints: list[Savepoint] = []
         self.autocommits = False
+        self.opened_at = "an unknown line"
         self._stale_since = ""
 
     def __getattr__(self, name: str) -> Any:

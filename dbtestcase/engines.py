@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,18 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
+from .connections import SandboxedConnection
 from .exceptions import OptionError
+from .statements import caller
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
+    from sqlalchemy.engine import URL, Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from .backends import Backend
+
+_SOURCE = "dbtestcase_source"  # in a connection's info: what Engines._connect returned for it
 
 
 class Engines:
@@ -31,39 +36,26 @@ class Engines:
 
     def __init__(self, backend: Backend, connect: Callable[[], DBAPIConnection]) -> None:
         self._backend = backend
-        self._arguments = backend.connect_arguments(connect)
-        self._sync: Engine | None = None
-        self._async: AsyncEngine | None = None
+        self._connect = connect
         self._redirected: list[Engine] = []
-        self._opened: dict[int, tuple[Dialect, DBAPIConnection]] = {}
+        self._opened: list[tuple[Dialect, DBAPIConnection]] = []
 
-    @property
+    @cached_property
     def sync_engine(self) -> Engine:
-        if self._sync is None:
-            url = self._backend.driver_url(is_async=False)
-            self._sync = create_engine(
-                url, poolclass=QueuePool, pool_size=0, connect_args=self._arguments
-            )
-            self._watch(self._sync.pool, self._sync.dialect)
-        return self._sync
+        """The engine of a sync test."""
+        return self._create(create_engine, is_async=False)
 
-    @property
+    @cached_property
     def async_engine(self) -> AsyncEngine:
-        if self._async is None:
-            from sqlalchemy.ext.asyncio import create_async_engine
+        """The engine of an async test."""
+        from sqlalchemy.ext.asyncio import create_async_engine
 
-            url = self._backend.driver_url(is_async=True)
-            self._async = create_async_engine(
-                url, poolclass=AsyncAdaptedQueuePool, pool_size=0, connect_args=self._arguments
-            )
-            self._watch(self._async.sync_engine.pool, self._async.dialect)
-        return self._async
+        return self._create(create_async_engine, is_async=True)
 
     def all(self) -> list[Engine]:
         """Return every engine that leads here, async ones as their ``sync_engine``."""
-        own = [] if self._sync is None else [self._sync]
-        own += [] if self._async is None else [self._async.sync_engine]
-        return own + self._redirected
+        made = [vars(self)[name] for name in ("sync_engine", "async_engine") if name in vars(self)]
+        return [getattr(engine, "sync_engine", engine) for engine in made] + self._redirected
 
     @contextmanager
     def redirect(self, engine: Engine) -> Iterator[None]:
@@ -75,10 +67,10 @@ class Engines:
         pool, dialect = engine.pool, engine.dialect
         own = self.async_engine.sync_engine if dialect.is_async else self.sync_engine
         if (dialect.name, dialect.driver) == (own.dialect.name, own.dialect.driver):
-            engine.pool = self._pool_like(pool, dialect, own)
+            engine.pool = self._pool(dialect, own.url, listeners=pool)
         else:
             engine.dialect = own.dialect
-            engine.pool = self._pool_like(own.pool, own.dialect, own)
+            engine.pool = self._pool(own.dialect, own.url, listeners=own.pool)
         self._redirected.append(engine)
         try:
             yield
@@ -94,32 +86,53 @@ class Engines:
         for engine in self.all():
             engine.dispose(close=False)
         if self._opened:
-            opened, self._opened = self._opened, {}
-            run(_close_all(opened.values()))
+            opened, self._opened = self._opened, []
+            run(_close_all(opened))
 
-    def _pool_like(self, original: Pool, dialect: Dialect, own: Engine) -> Pool:
-        """Return a pool that leads here, with the ``connect`` listeners of ``original``."""
-        positional, named = dialect.create_connect_args(own.url)
+    def _create(self, create: Callable[..., Any], *, is_async: bool) -> Any:
+        def connect(connection_record: ConnectionPoolEntry) -> DBAPIConnection:
+            return self._open(engine.dialect, engine.url, connection_record)
+
+        url = self._backend.driver_url(is_async=is_async)
+        pool_class = AsyncAdaptedQueuePool if is_async else QueuePool
+        engine = create(url, creator=connect, poolclass=pool_class, pool_size=0)
+        event.listen(getattr(engine, "sync_engine", engine).pool, "checkout", _checked_out)
+        return engine
+
+    def _pool(self, dialect: Dialect, url: URL, listeners: Pool) -> Pool:
+        """Return a pool that leads here, with the ``connect`` listeners of another one."""
+
+        def connect(connection_record: ConnectionPoolEntry) -> DBAPIConnection:
+            return self._open(dialect, url, connection_record)
+
         pool_class = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
-        pool = pool_class(
-            lambda: dialect.connect(*positional, **{**named, **self._arguments}),
-            pool_size=0,
-            dialect=dialect,
-        )
+        pool = pool_class(connect, pool_size=0, dialect=dialect)
 
         @event.listens_for(pool, "connect")
         def forward(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-            original.dispatch.connect(connection, record)
+            listeners.dispatch.connect(connection, record)
 
-        self._watch(pool, dialect)
+        event.listen(pool, "checkout", _checked_out)
         return pool
 
-    def _watch(self, pool: Pool, dialect: Dialect) -> None:
-        if dialect.is_async:
+    def _open(self, dialect: Dialect, url: URL, record: ConnectionPoolEntry) -> DBAPIConnection:
+        def connect() -> DBAPIConnection:
+            record.info[_SOURCE] = self._connect()
+            return record.info[_SOURCE]
 
-            @event.listens_for(pool, "connect")
-            def opened(connection: DBAPIConnection, record: object) -> None:
-                self._opened[id(connection)] = (dialect, connection)
+        positional, named = dialect.create_connect_args(url)
+        connection = dialect.connect(
+            *positional, **{**named, **self._backend.connect_arguments(connect)}
+        )
+        if dialect.is_async:
+            self._opened.append((dialect, connection))
+        return connection
+
+
+def _checked_out(connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
+    source = record.info[_SOURCE]
+    if isinstance(source, SandboxedConnection):
+        source.opened_at = caller()
 
 
 async def _close_all(opened: Iterable[tuple[Dialect, DBAPIConnection]]) -> None:

@@ -27,13 +27,12 @@ class ClassLifecycle:
 
     :param case: the test class, whose options have been checked.
     :param run: runs a coroutine in the event loop of the class.
-    :param load_data: makes the class data.
+    :param load_data: makes the class data and calls :meth:`keep_data`.
     """
 
     def __init__(self, case: Any, run: RunCoroutine, load_data: Callable[[], None]) -> None:
         self._case = case
         self._load_data = load_data
-        self._before = dict(vars(case))
         self._data: ClassData | None = None
         self.given: dict[str, Any] = {}  # what the class was given, by attribute
         self.spare: AsyncConnection | None = None  # kept open for the next test that asks for one
@@ -51,6 +50,11 @@ class ClassLifecycle:
         """Undo everything, in reverse, whatever fails in between."""
         with self._cleanups:
             self._forget_data()
+
+    def load_data(self) -> None:
+        """Let ``setUpTestData`` put class data on the class."""
+        self._before = dict(vars(self._case))
+        self._load_data()
 
     def keeps_connections(self) -> bool:
         """Tell whether a connection that is open now can serve in the next test."""
@@ -71,7 +75,7 @@ class ClassLifecycle:
         if not self._database.sandbox.intact:
             self._forget_data()
             self._database.rebuild()
-            self._load_data()
+            self.load_data()
         isolation = isolation_of(self._case, method_name)
         self._database.start_test(test.id(), isolation)
         return TestLifecycle(self._database, isolation, self._data)
@@ -126,7 +130,9 @@ def _borrow(case: Any, cleanups: ExitStack) -> ClassDatabase:
 
     backend = backend_of(case)
     schema = schema_of(metadata_in(case.metadata))
-    hooks = tuple(vars(base).get("setUpDatabase") for base in case.__mro__)
+    hooks = tuple(
+        vars(base)["setUpDatabase"] for base in case.__mro__ if "setUpDatabase" in vars(base)
+    )
     key = (backend, schema, schema.fingerprint(backend.dialect), hooks)
     database = provisioner.borrow(key, backend, build)
     cleanups.callback(provisioner.give_back, key, database)

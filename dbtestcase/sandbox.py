@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from .exceptions import InterleavedTransactionsError, IsolationError, TransactionEndedError
-from .statements import caller
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -24,6 +23,7 @@ class Owner(Protocol):
     """A connection, as the sandbox knows it."""
 
     savepoints: list[Savepoint]
+    opened_at: str
 
     def expire(self, test: str) -> None:
         """Refuse further work: the test that opened the transaction has ended."""
@@ -100,18 +100,18 @@ class Sandbox:
         :raises IsolationError: an earlier violation that the application swallowed.
         """
         with self.lock:
-            savepoint, self._test_savepoint = self._test_savepoint, None
             self._expire_owners()
             try:
                 self.check_intact()
-                if savepoint is not None:
-                    self._undo(savepoint)
-                    savepoint.ended = True
+                if self._test_savepoint is not None and self.intact:
+                    self._undo(self._test_savepoint)
+                    self._test_savepoint.ended = True
                     self._release_ended()
                 else:
                     self._roll_back()
             finally:
                 self._test = ""
+                self._test_savepoint = None
             violation, self._violation = self._violation, None
         if violation is not None and _was_swallowed(violation):
             raise violation
@@ -155,7 +155,8 @@ class Sandbox:
             if not savepoint.held:
                 self._hold(savepoint)
         if self._held and owner not in self._held[-1].writers:
-            self._held[-1].writers[owner] = f"{sql.strip()}\n      at {caller()}"
+            what = f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
+            self._held[-1].writers[owner] = what
 
     def commit(self, owner: Owner) -> None:
         """End the transaction of ``owner`` and keep its work."""

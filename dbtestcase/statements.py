@@ -14,6 +14,8 @@ import sqlalchemy
 from sqlalchemy import event
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from sqlalchemy.engine import Connection, Engine
 
 #: Execution option on statements that dbtestcase runs for itself; they are never recorded.
@@ -111,10 +113,22 @@ _LIBRARIES = (
 
 def caller() -> str:
     """Return ``file:line`` of the nearest frame outside SQLAlchemy and this package."""
+    for frame in _frames():
+        if not frame.f_code.co_filename.startswith(_LIBRARIES):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return "an unknown line"
+
+
+def _frames() -> Iterator[FrameType]:
+    """Yield the frames of the stack, and of the coroutine that SQLAlchemy's greenlet serves."""
     frame = inspect.currentframe()
     while frame is not None:
-        filename = frame.f_code.co_filename
-        if not filename.startswith(_LIBRARIES):
-            return f"{filename}:{frame.f_lineno}"
+        yield frame
         frame = frame.f_back
-    return "an unknown line"
+    import greenlet
+
+    parent = greenlet.getcurrent().parent
+    frame = parent.gr_frame if parent is not None else None
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

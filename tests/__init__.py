@@ -1,0 +1,1 @@
+"""The tests of dbtestcase: they mirror the package; ``suite`` is what every backend must do."""

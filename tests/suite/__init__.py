@@ -1,0 +1,1 @@
+"""One behavioural suite, sync and async, for the database that DBTESTCASE_DATABASE names."""
