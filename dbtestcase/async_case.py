@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
-    from .class_data import Instances
     from .lifecycle import ClassLifecycle, TestLifecycle
 
 
@@ -55,12 +54,14 @@ class AsyncDatabaseTestCase(
         return async_sessionmaker(cls.engine, class_=session_class, **options)
 
     @FromTest
-    def session(self) -> AsyncSession:
+    def session(self, test: TestLifecycle) -> AsyncSession:
         """A session on a connection of its own, closed when the test ends."""
-        return self.session_factory()
+        session = self.session_factory()
+        test.give_data_to(session.sync_session)
+        return session
 
     @FromTest
-    def connection(self) -> AsyncConnection:
+    def connection(self, test: TestLifecycle) -> AsyncConnection:
         """A connection of its own, closed when the test ends."""
         lifecycle = self._dbtestcase_lifecycle
         if lifecycle.spare is None:
@@ -89,7 +90,9 @@ class AsyncDatabaseTestCase(
         loop = ClassLoop(getattr(cls, "loop_factory", None))
         cls.addClassCleanup(loop.close)
         cls._dbtestcase_loop = loop
-        cls._dbtestcase_set_up_class(loop.run, cls._dbtestcase_load_data)
+        cls._dbtestcase_set_up_class(
+            is_async=True, run=loop.run, load_data=cls._dbtestcase_load_data
+        )
         cls.addClassCleanup(cls._dbtestcase_close_spare, cls._dbtestcase_lifecycle)
         loop.run(cls.asyncSetUpClass())
 
@@ -134,10 +137,6 @@ class AsyncDatabaseTestCase(
             await cls.asyncSetUpTestData(session)
             await session.commit()
             await session.run_sync(cls._dbtestcase_lifecycle.keep_data, cls._dbtestcase_instances)
-
-    def _dbtestcase_instances(self) -> Instances | None:
-        test = self._dbtestcase_test
-        return None if test is None else test.instances(self.session.sync_session)
 
     def _dbtestcase_clean_up(self, test: TestLifecycle) -> None:
         self._dbtestcase_test = None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session
 
+    from .class_data import Instances
     from .class_database import RunCoroutine
 
 Value = TypeVar("Value")
@@ -44,7 +45,7 @@ class FromClass(Generic[Value]):
 class FromTest(Generic[Value]):
     """An attribute that a test has from ``setUp`` until its clean-ups are done."""
 
-    def __init__(self, make: Callable[[Any], Value]) -> None:
+    def __init__(self, make: Callable[[Any, TestLifecycle], Value]) -> None:
         self._make = make
         self.__doc__ = make.__doc__
 
@@ -58,7 +59,7 @@ class FromTest(Generic[Value]):
         if lifecycle is None:
             raise NotReadyError(_TEST_NOT_SET_UP.format(case=case.__qualname__, name=self._name))
         if self._name not in lifecycle.given:
-            lifecycle.given[self._name] = self._make(test)
+            lifecycle.given[self._name] = self._make(test, lifecycle)
         value: Value = lifecycle.given[self._name]
         return value
 
@@ -89,6 +90,8 @@ class BaseDatabaseTestCase(unittest.TestCase):
 
     #: Let primary keys start at 1 in every test. SQLite does that by itself.
     reset_sequences: ClassVar[bool] = False
+
+    session: FromTest[Any]
 
     _dbtestcase_lifecycle: ClassVar[ClassLifecycle]
     _dbtestcase_test: TestLifecycle | None = None
@@ -121,9 +124,11 @@ class BaseDatabaseTestCase(unittest.TestCase):
         return lifecycle
 
     @classmethod
-    def _dbtestcase_set_up_class(cls, run: RunCoroutine, load_data: Callable[[], None]) -> None:
+    def _dbtestcase_set_up_class(
+        cls, *, is_async: bool, run: RunCoroutine, load_data: Callable[[], None]
+    ) -> None:
         try:
-            lifecycle = ClassLifecycle(cls, run, load_data)
+            lifecycle = ClassLifecycle(cls, is_async=is_async, run=run, load_data=load_data)
         except (BackendError, OptionError) as error:
             raise type(error)(f"{cls.__module__}.{cls.__qualname__}: {error}") from error
         cls.addClassCleanup(cls._dbtestcase_clean_up_class, lifecycle)
@@ -142,6 +147,13 @@ class BaseDatabaseTestCase(unittest.TestCase):
         method_name = self.id().rpartition(".")[2]
         self._dbtestcase_test = lifecycle.start_test(self, method_name)
         self.addCleanup(clean_up, self._dbtestcase_test)
+
+    def _dbtestcase_instances(self) -> Instances | None:
+        """Return the test's instances of class data, which come with its session."""
+        if self._dbtestcase_test is None:
+            return None
+        _ = self.session
+        return self._dbtestcase_test.instances
 
     def _dbtestcase_engines(self) -> Iterable[Engine]:
         lifecycle = self._dbtestcase_class()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from .assertions import DatabaseAssertions
 from .base_case import BaseDatabaseTestCase, FromClass, FromTest, overrides
+from .event_loop import run_alone
 from .statements import UNRECORDED
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session
 
-    from .class_data import Instances
     from .lifecycle import TestLifecycle
 
 
@@ -40,19 +39,23 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
         return sessionmaker(cls.engine, class_=cls.session_class or Session, **cls.session_options)
 
     @FromTest
-    def session(self) -> Session:
+    def session(self, test: TestLifecycle) -> Session:
         """A session on a connection of its own, closed when the test ends."""
-        return self.session_factory()
+        session = self.session_factory()
+        test.give_data_to(session)
+        return session
 
     @FromTest
-    def connection(self) -> Connection:
+    def connection(self, test: TestLifecycle) -> Connection:
         """A connection of its own, closed when the test ends."""
         return self.engine.connect()
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls._dbtestcase_set_up_class(asyncio.run, cls._dbtestcase_load_data)
+        cls._dbtestcase_set_up_class(
+            is_async=False, run=run_alone, load_data=cls._dbtestcase_load_data
+        )
 
     def setUp(self) -> None:
         super().setUp()
@@ -65,10 +68,6 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
                 cls.setUpTestData(session)
                 session.commit()
                 cls._dbtestcase_lifecycle.keep_data(session, cls._dbtestcase_instances)
-
-    def _dbtestcase_instances(self) -> Instances | None:
-        test = self._dbtestcase_test
-        return None if test is None else test.instances(self.session)
 
     def _dbtestcase_clean_up(self, test: TestLifecycle) -> None:
         self._dbtestcase_test = None

@@ -16,7 +16,9 @@ from sqlalchemy.orm.attributes import set_committed_value
 from .exceptions import ClassDataError
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import SessionTransaction
+    from sqlalchemy.orm import RelationshipProperty, SessionTransaction
+
+_NOT_LOADED_BY_READING = {"raise", "raise_on_sql", "noload", "dynamic", "write_only"}
 
 Key = tuple[Any, ...]
 InstancesOf = Callable[[Any], "Instances | None"]
@@ -59,13 +61,15 @@ class ClassData:
             for name, value in self._values.items():
                 for found in _mapped_objects(value):
                     self._copy_graph(self._in_session(found, session, name), copies)
+            for row in self._rows.values():
+                copies.expire(row.copy, inspect(row.copy).mapper.relationships.keys())
             copies.expunge_all()
         for name, value in self._values.items():
             if type(value) in (list, tuple, set, dict) or _is_mapped(value):
                 setattr(self._owner, name, ClassAttribute(name, value, self._instances_of))
 
     def instances(self, session: Session) -> Instances:
-        """Return the instances that one test has, in its ``session``."""
+        """Return the instances that one test has, in its new ``session``."""
         return Instances(self._rows, session)
 
     def forget(self) -> None:
@@ -111,8 +115,8 @@ class ClassData:
                 members = list(members.values() if isinstance(members, dict) else members)
                 row.related[relationship.key] = [_key(inspect(member)) for member in members]
                 row.to_many[relationship.key] = bool(relationship.uselist)
+                _load_reverse(relationship, members)
                 pending.extend(members)
-            copies.expire(row.copy, state.mapper.relationships.keys())
 
 
 class Instances:
@@ -124,7 +128,8 @@ class Instances:
         self._instances: dict[Key, Any] = {}
         self._expired = False
         self.own: dict[str, Any] = {}  # what the test was given, by attribute
-        event.listen(session, "after_transaction_end", self._transaction_ended)
+        if rows:
+            event.listen(session, "after_transaction_end", self._transaction_ended)
 
     def of(self, value: Any) -> Any:
         """Return ``value`` with each ORM object in it replaced by this test's own."""
@@ -198,6 +203,14 @@ def _mapped_objects(value: Any) -> Iterator[Any]:
             yield from _mapped_objects(item)
     elif _is_mapped(value):
         yield value
+
+
+def _load_reverse(relationship: RelationshipProperty[Any], members: list[Any]) -> None:
+    """Load the other side too, which SQLAlchemy does not when only one side was set."""
+    reverse = relationship.mapper.relationships.get(relationship.back_populates or "")
+    if reverse is not None and reverse.lazy not in _NOT_LOADED_BY_READING:
+        for member in members:
+            getattr(member, reverse.key)
 
 
 def _key(state: InstanceState[Any]) -> Key:

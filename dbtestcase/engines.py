@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
+from inspect import isroutine
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
@@ -43,14 +44,16 @@ class Engines:
     @cached_property
     def sync_engine(self) -> Engine:
         """The engine of a sync test."""
-        return self._create(create_engine, is_async=False)
+        engine: Engine = self._create(create_engine, is_async=False)
+        return engine
 
     @cached_property
     def async_engine(self) -> AsyncEngine:
         """The engine of an async test."""
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        return self._create(create_async_engine, is_async=True)
+        engine: AsyncEngine = self._create(create_async_engine, is_async=True)
+        return engine
 
     def all(self) -> list[Engine]:
         """Return every engine that leads here, async ones as their ``sync_engine``."""
@@ -90,8 +93,8 @@ class Engines:
             run(_close_all(opened))
 
     def _create(self, create: Callable[..., Any], *, is_async: bool) -> Any:
-        def connect(connection_record: ConnectionPoolEntry) -> DBAPIConnection:
-            return self._open(engine.dialect, engine.url, connection_record)
+        def connect(rec: ConnectionPoolEntry) -> DBAPIConnection:
+            return self._open(engine.dialect, engine.url, rec)
 
         url = self._backend.driver_url(is_async=is_async)
         pool_class = AsyncAdaptedQueuePool if is_async else QueuePool
@@ -102,8 +105,8 @@ class Engines:
     def _pool(self, dialect: Dialect, url: URL, listeners: Pool) -> Pool:
         """Return a pool that leads here, with the ``connect`` listeners of another one."""
 
-        def connect(connection_record: ConnectionPoolEntry) -> DBAPIConnection:
-            return self._open(dialect, url, connection_record)
+        def connect(rec: ConnectionPoolEntry) -> DBAPIConnection:
+            return self._open(dialect, url, rec)
 
         pool_class = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
         pool = pool_class(connect, pool_size=0, dialect=dialect)
@@ -117,8 +120,8 @@ class Engines:
 
     def _open(self, dialect: Dialect, url: URL, record: ConnectionPoolEntry) -> DBAPIConnection:
         def connect() -> DBAPIConnection:
-            record.info[_SOURCE] = self._connect()
-            return record.info[_SOURCE]
+            source = record.info[_SOURCE] = self._connect()
+            return source
 
         positional, named = dialect.create_connect_args(url)
         connection = dialect.connect(
@@ -143,7 +146,7 @@ async def _close_all(opened: Iterable[tuple[Dialect, DBAPIConnection]]) -> None:
 def resolve_engines(value: Any) -> list[Engine]:
     """Return the engines that the ``engines`` option stands for, async ones as ``sync_engine``.
 
-    :param value: an ``Engine``, an ``AsyncEngine``, ``"module:attribute"``, a callable that
+    :param value: an ``Engine``, an ``AsyncEngine``, ``"module:attribute"``, a function that
         returns one of these, or a list or tuple of them.
     :raises OptionError: it is anything else, or names what cannot be imported.
     """
@@ -155,7 +158,7 @@ def resolve_engines(value: Any) -> list[Engine]:
     engine = getattr(value, "sync_engine", value)
     if isinstance(engine, Engine):
         return [engine]
-    if callable(value) and not isinstance(value, type) and not hasattr(value, "kw"):
+    if isroutine(value) or isinstance(value, partial):
         return resolve_engines(value())
     raise OptionError(
         f"engines contains {value!r}, which is not an engine.\n"

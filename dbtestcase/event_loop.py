@@ -1,4 +1,4 @@
-"""One event loop for all tests of a class."""
+"""Event loops: one for all tests of a class, and one for a moment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run ``coroutine`` in a loop of its own, without touching the thread's current loop."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(coroutine)
 
 
 class ClassLoop:

@@ -26,16 +26,20 @@ class ClassLifecycle:
     """A test class from its ``setUpClass`` to its class clean-ups.
 
     :param case: the test class, whose options have been checked.
+    :param is_async: the colour of its engine.
     :param run: runs a coroutine in the event loop of the class.
     :param load_data: makes the class data and calls :meth:`keep_data`.
     """
 
-    def __init__(self, case: Any, run: RunCoroutine, load_data: Callable[[], None]) -> None:
+    def __init__(
+        self, case: Any, *, is_async: bool, run: RunCoroutine, load_data: Callable[[], None]
+    ) -> None:
         self._case = case
         self._load_data = load_data
         self._data: ClassData | None = None
         self.given: dict[str, Any] = {}  # what the class was given, by attribute
         self.spare: AsyncConnection | None = None  # kept open for the next test that asks for one
+        backend_of(case).driver_url(is_async=is_async)
         with ExitStack() as cleanups:
             self._database = _borrow(case, cleanups)
             self._all_in_sandbox = used_isolations(case) == {"transaction"}
@@ -93,15 +97,13 @@ class TestLifecycle:
         self._database = database
         self._isolation = isolation
         self._data = data
-        self._instances: Instances | None = None
+        self.instances: Instances | None = None  # of class data
         self.given: dict[str, Any] = {}  # what the test was given, by attribute
 
-    def instances(self, session: Session) -> Instances:
-        """Return the instances of class data that this test has in ``session``."""
-        if self._instances is None:
-            assert self._data is not None
-            self._instances = self._data.instances(session)
-        return self._instances
+    def give_data_to(self, session: Session) -> None:
+        """Let ``session``, which is new, be the one that class data is attached to."""
+        if self._data is not None:
+            self.instances = self._data.instances(session)
 
     def opened(self) -> list[Any]:
         """Return the session and connection that were given to the test, as far as it has any."""

@@ -82,11 +82,11 @@ def check_options(case: Any) -> None:
             if base.__module__.partition(".")[0] not in ("dbtestcase", "unittest", "builtins"):
                 for name, value in vars(base).items():
                     _check_name(name, value)
-        if case.database is not None:
-            backend_of(case)
+        _check_types(case)
         metadata_in(case.metadata)
         _check_isolation(case.isolation)
-        _check_types(case)
+        if case.database is not None:
+            backend_of(case)
     except OptionError as error:
         raise OptionError(f"{case.__module__}.{case.__qualname__}: {error}") from None
 

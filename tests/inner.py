@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -17,6 +21,13 @@ def run(*cases: type[unittest.TestCase], shuffled: bool = False) -> unittest.Tes
     result = unittest.TestResult()
     suite.run(result)
     return result
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """Make a directory that is gone after the block."""
+    with TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def passed(case: unittest.TestCase, result: unittest.TestResult, count: int) -> None:

@@ -1,0 +1,98 @@
+"""Wrong options are refused when the class is defined, with the fix."""
+
+from __future__ import annotations
+
+import os
+import unittest
+from typing import Any
+from unittest import mock
+
+import dbtestcase
+from dbtestcase import AsyncDatabaseTestCase, BackendError, DatabaseTestCase, OptionError
+
+from . import inner
+from .models import Base
+
+
+class RefusedAtDefinition(unittest.TestCase):
+    def test_each_with_its_message(self) -> None:
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"metdata": Base.metadata}, "there is no option metdata; did you mean metadata?"),
+            ({"databases": {}}, "there is no option databases; did you mean database?"),
+            ({"migrations": "alembic.ini"}, "migrations are not supported by this version"),
+            ({"metadata": "Base"}, "metadata = 'Base' is neither a MetaData nor a declarative base"),
+            ({"metadata": [Base, None, 1]}, "metadata = 1 is neither"),
+            ({"isolation": "transactoin"}, "did you mean 'transaction'?"),
+            ({"isolation": "nothing like it"}, "choose from transaction, truncation, template"),
+            ({"isolation": "schema", "database": "sqlite://"}, "SQLite has no isolation = 'schema'"),
+            ({"database": "sqllite://"}, "did you mean sqlite://?"),
+            ({"database": "oracle://"}, "no backend is called 'oracle'; supported: sqlite"),
+            ({"database": "no url"}, "'no url' is not a database URL"),
+            ({"database": 42}, "database = 42 is not a string"),
+            ({"database": "sqlite+pysqlcipher://"}, "SQLite works with pysqlite and aiosqlite"),
+            ({"database": "sqlite://?foreign_keys=maybe"}, "write foreign_keys=on or foreign_keys"),
+            ({"engine": object()}, "for the application's own, write engines = [engine]"),
+            ({"session": object()}, "session is what dbtestcase gives to each test"),
+            ({"session_class": dict}, "session_class = <class 'dict'> is not a subclass of"),
+            ({"session_options": []}, "session_options = [] is not a dictionary"),
+            ({"session_options": {"bind": 1}}, "session_options has 'bind'"),
+            ({"reset_sequences": "yes"}, "reset_sequences = 'yes' is neither True nor False"),
+        ]
+        for attributes, message in wrong:
+            for base in (DatabaseTestCase, AsyncDatabaseTestCase):
+                with self.subTest(attributes, base=base), self.assertRaises(OptionError) as raised:
+                    type("UserTests", (base,), attributes)
+                self.assertIn(f"{__name__}.UserTests: ", str(raised.exception))
+                self.assertIn(message, str(raised.exception))
+
+    def test_in_a_mixin_too(self) -> None:
+        class Mixin:
+            metdata = Base.metadata
+
+        with self.assertRaisesRegex(OptionError, "did you mean metadata"):
+            type("UserTests", (Mixin, DatabaseTestCase), {})
+
+    def test_decorator(self) -> None:
+        with self.assertRaisesRegex(OptionError, "did you mean 'template'"):
+            dbtestcase.isolation("templat")  # type: ignore[arg-type]
+
+    def test_attributes_of_the_project_are_left_alone(self) -> None:
+        type("UserTests", (DatabaseTestCase,), {"fixtures": [], "isolation_level": "x", "url": "/"})
+
+
+class RefusedAtSetUp(unittest.TestCase):
+    def test_database_from_the_environment(self) -> None:
+        class Plain(DatabaseTestCase):
+            def test(self) -> None: ...
+
+        with mock.patch.dict(os.environ, {"DBTESTCASE_DATABASE": "postgres://"}):
+            message = inner.only_error(self, inner.run(Plain))
+        self.assertIn("Plain: database = 'postgres://': no backend is called 'postgres'", message)
+
+    def test_isolation_of_one_test(self) -> None:
+        class Schema(DatabaseTestCase):
+            @dbtestcase.isolation("schema")
+            def test(self) -> None: ...
+
+        message = inner.only_error(self, inner.run(Schema))
+        self.assertIn("SQLite has no isolation = 'schema'; use 'template' or", message)
+
+    def test_database_that_cannot_be_reached(self) -> None:
+        class Unreachable(DatabaseTestCase):
+            database = "sqlite:////no/such/directory/test.db"
+
+            def test(self) -> None: ...
+
+        message = inner.only_error(self, inner.run(Unreachable))
+        self.assertIn(BackendError.__name__, message)
+        self.assertIn("Unreachable: Cannot create test databases in /no/such/directory", message)
+
+    def test_missing_driver(self) -> None:
+        class NeedsDriver(AsyncDatabaseTestCase):
+            async def test(self) -> None: ...
+
+        with mock.patch("dbtestcase.backends.base.find_spec", return_value=None):
+            message = inner.only_error(self, inner.run(NeedsDriver))
+        self.assertIn(BackendError.__name__, message)
+        self.assertIn("NeedsDriver: SQLite needs the driver aiosqlite", message)
+        self.assertIn("pip install 'dbtestcase[sqlite]'", message)

@@ -1,0 +1,65 @@
+"""What the package exports, and that what README says is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+import dbtestcase
+from dbtestcase import exceptions
+from dbtestcase.options import OPTIONS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.rst").read_text()
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the Python examples in reStructuredText ``text``."""
+    blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text)
+    return [re.sub(r"(?m)^    ", "", block) for block in blocks]
+
+
+class Exports(unittest.TestCase):
+    def test_names(self) -> None:
+        self.assertEqual(sorted(dbtestcase.__all__), dbtestcase.__all__)
+        for name in dbtestcase.__all__:
+            self.assertTrue(getattr(dbtestcase, name).__doc__, name)
+
+    def test_every_error_is_exported_and_in_the_tree(self) -> None:
+        errors = {
+            name
+            for name, value in vars(exceptions).items()
+            if isinstance(value, type) and issubclass(value, Exception)
+        }
+        self.assertLessEqual(errors, set(dbtestcase.__all__))
+        for name in errors:
+            self.assertIn(name, exceptions.__doc__ or "")
+
+
+class Readme(unittest.TestCase):
+    def test_examples_run(self) -> None:
+        examples = [block for block in code_blocks(README) if "TestCase)" in block]
+        self.assertGreaterEqual(len(examples), 2)
+        for number, example in enumerate(examples):
+            with self.subTest(number):
+                ran = subprocess.run(
+                    [sys.executable, "-W", "error", "-c", f"{example}\nunittest.main()"],
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                self.assertEqual(ran.returncode, 0, ran.stderr)
+                self.assertRegex(ran.stderr, r"Ran [1-9]\d* tests? ")
+
+    def test_options_are_documented(self) -> None:
+        for option in OPTIONS:
+            self.assertIn(f"``{option}``", README)
+
+    def test_assertions_are_documented(self) -> None:
+        for name in dir(dbtestcase.DatabaseTestCase):
+            if re.match(r"assert(Database|NumQueries)", name):
+                self.assertIn(name, README)

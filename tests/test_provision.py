@@ -1,0 +1,177 @@
+"""Templates are built once; databases are lent, reused, and left to the process they are of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Integer, MetaData, Table, event, text
+
+from dbtestcase import DatabaseTestCase
+from dbtestcase.backends import backend_for
+from dbtestcase.provision import Provisioner
+
+from . import inner
+from .models import Base, User
+
+ROOT = Path(__file__).parent.parent
+
+
+class Building(unittest.TestCase):
+    def test_once_for_all_classes(self) -> None:
+        metadata = MetaData()
+        Table("things", metadata, Column("id", Integer, primary_key=True))
+        built = []
+        event.listen(metadata, "after_create", lambda *args, **kwargs: built.append(1))
+
+        def case(number: int) -> type[DatabaseTestCase]:
+            def test(self: Any) -> None:
+                self.assertDatabaseCount("things", 0)
+
+            attributes = {"metadata": metadata, "test": test}
+            return type(f"Things{number}", (DatabaseTestCase,), attributes)
+
+        inner.passed(self, inner.run(*map(case, range(20))), 20)
+        self.assertEqual(len(built), 1)
+
+    def test_again_when_the_metadata_has_grown(self) -> None:
+        metadata = MetaData()
+
+        class Growing(DatabaseTestCase):
+            def test(self) -> None:
+                self.assertDatabaseCount(self.table, 0)
+
+        Growing.metadata = metadata
+        for name in ("first", "second"):
+            Growing.table = Table(name, metadata, Column("id", Integer))
+            inner.passed(self, inner.run(Growing), 1)
+
+    def test_an_error_is_remembered(self) -> None:
+        attempts = []
+
+        class Broken(DatabaseTestCase):
+            @classmethod
+            def setUpDatabase(cls, connection: Any) -> None:
+                attempts.append(1)
+                connection.execute(text("CREATE NONSENSE"))
+
+            def test(self) -> None: ...
+
+        class Again(Broken):
+            pass
+
+        result = inner.run(Broken, Again)
+        self.assertEqual(len(result.errors), 2)
+        self.assertIn("CREATE NONSENSE", result.errors[1][1])
+        self.assertEqual(len(attempts), 1)
+
+    def test_a_broken_database_is_not_lent_again(self) -> None:
+        provisioner = Provisioner()
+        self.addCleanup(provisioner.close)
+        backend = backend_for("sqlite://")
+        first = provisioner.borrow("key", backend, lambda connection: None)
+        provisioner.give_back("key", first)
+        self.assertIs(provisioner.borrow("key", backend, lambda connection: None), first)
+        first.sandbox.intact = False
+        provisioner.give_back("key", first)
+        second = provisioner.borrow("key", backend, lambda connection: None)
+        self.assertIsNot(second, first)
+        second.drop()
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    def test_nothing_is_shared_after_a_fork(self) -> None:
+        class Forked(DatabaseTestCase):
+            metadata = Base.metadata
+            isolation = "truncation"
+
+            def test(self) -> None:
+                self.session.add(User(name="bob"))
+                self.session.commit()
+                self.assertDatabaseCount(User, 1)
+
+        inner.passed(self, inner.run(Forked), 1)
+        child = os.fork()
+        if child == 0:
+            ok = inner.run(Forked).wasSuccessful()
+            os._exit(0 if ok else 1)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        inner.passed(self, inner.run(Forked), 1)
+
+
+class LeavingNothingBehind(unittest.TestCase):
+    SCRIPT = """
+import asyncio, os, signal, sys, unittest
+from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from tests.models import Base, User, app_async_engine, register_async
+
+class Killed(AsyncDatabaseTestCase):
+    metadata = Base
+    database = sys.argv[1]
+    isolation = sys.argv[2]
+    engines = app_async_engine
+
+    async def test(self):
+        await register_async("bob")
+        await self.assertDatabaseCount(User, 1)
+        self.leaked = await self.engine.connect()
+        print("ready", flush=True)
+        {end}
+
+unittest.main(argv=["x"])
+"""
+
+    def script(self, end: str, directory: Path, isolation: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-c", self.SCRIPT.format(end=end)),
+                *(f"sqlite:///{directory}/app.db", isolation),
+            ],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def test_a_run_that_ends(self) -> None:
+        isolations = ("transaction", "truncation", "template")
+        for end in ("pass", "1 / 0", "raise KeyboardInterrupt", "sys.exit(3)"):
+            with self.subTest(end), inner.directory() as directory:
+                runs = [self.script(end, directory, isolation) for isolation in isolations]
+                errors = [run.communicate(timeout=60)[1] for run in runs]
+                self.assertNotIn("ResourceWarning", "".join(errors))
+                self.assertEqual(os.listdir(directory), [], errors)
+
+    def test_a_killed_run_is_swept_by_the_next(self) -> None:
+        with inner.directory() as directory:
+            process = self.script("os.kill(os.getpid(), signal.SIGKILL)", directory, "template")
+            process.communicate(timeout=30)
+            self.assertNotEqual(os.listdir(directory), [])
+            self.script("pass", directory, "transaction").communicate(timeout=30)
+            self.assertEqual(os.listdir(directory), [])
+
+    def test_a_living_run_is_not_swept(self) -> None:
+        with inner.directory() as directory:
+            living = self.script("sys.stdin.read()", directory, "template")
+            assert living.stdout is not None
+            self.assertEqual(living.stdout.readline(), "ready\n")
+            alive = os.listdir(directory)
+            self.script("pass", directory, "transaction").communicate(timeout=30)
+            self.assertEqual(os.listdir(directory), alive)
+            living.communicate(timeout=30)
+
+    def test_what_is_not_ours_is_left_alone(self) -> None:
+        with inner.directory() as directory:
+            (directory / "app.db").write_text("precious")
+            (directory / "dbtestcase-of-somebody").write_text("a file")
+            (directory / "dbtestcase-new").mkdir()
+            os.symlink(directory, directory / "dbtestcase-link")
+            before = sorted(os.listdir(directory))
+            _, errors = self.script("pass", directory, "truncation").communicate(timeout=30)
+            self.assertIn("OK", errors)
+            self.assertEqual(sorted(os.listdir(directory)), before)
+            self.assertEqual((directory / "app.db").read_text(), "precious")
