@@ -119,23 +119,28 @@ class DatabaseAssertions(Generic[Outcome_co]):
 
         return self._dbtestcase_check("assertDatabaseCount", check)
 
-    def assertDatabaseEmpty(self, *, exclude: Iterable[Any] = ()) -> Outcome_co:
-        """Fail if any table has a row.
+    def assertDatabaseEmpty(
+        self, *models_or_tables: Any, exclude: Iterable[Any] = ()
+    ) -> Outcome_co:
+        """Fail if any table has a row, or any of ``models_or_tables`` where some are named.
 
         ``self.assertDatabaseEmpty(exclude=[Country, "alembic_version"])``
 
-        :param exclude: mapped classes, tables or names of tables that may have rows.
+        :param models_or_tables: mapped classes, tables or names of tables.
+        :param exclude: the same, that may have rows.
+        :raises UsageError: there is no such table.
         """
         excluded = {table_name(one) for one in exclude}
 
         def check(connection: Connection) -> None:
             lines = []
-            for name in table_names(connection):
-                if name not in excluded:
-                    rows = self._rows(connection, name, (), {})
+            for target in models_or_tables or table_names(connection):
+                if table_name(target) not in excluded:
+                    rows = self._rows(connection, target, (), {})
                     count = rows.count()
                     if count:
-                        lines.append(f"\n  {name}: {_rows(count)}{rows.describe(matching=True)}")
+                        there = rows.describe(matching=True)
+                        lines.append(f"\n  {rows.table}: {_rows(count)}{there}")
             if lines:
                 raise self.failureException(f"The database is not empty:{''.join(lines)}")
 
@@ -164,8 +169,9 @@ class DatabaseAssertions(Generic[Outcome_co]):
             yield statements
         if len(statements) != count:
             listed = "".join(f"\n  {n}. {one}" for n, one in enumerate(statements, start=1))
+            executed = "1 query" if len(statements) == 1 else f"{len(statements)} queries"
             raise self.failureException(
-                f"{len(statements)} queries executed, {count} expected{listed and ':'}{listed}"
+                f"{executed} executed, {count} expected{listed and ':'}{listed}"
             )
 
     def _rows(self, connection: Connection, target: Any, conditions: Any, values: Any) -> Rows:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, ExitStack
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from unittest import IsolatedAsyncioTestCase
 
 from .assertions import DatabaseAssertions, PendingAssertion
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .lifecycle import ClassLifecycle, TestLifecycle
+
+
+Entered = TypeVar("Entered")
 
 
 class AsyncDatabaseTestCase(
@@ -79,6 +82,26 @@ class AsyncDatabaseTestCase(
     @classmethod
     async def asyncTearDownClass(cls) -> None:
         """Tear down what :meth:`asyncSetUpClass` set up. Not called if that has failed."""
+
+    @classmethod
+    def addAsyncClassCleanup(
+        cls, function: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any
+    ) -> None:
+        """Await ``function`` after :meth:`asyncTearDownClass`, last in first out.
+
+        What ``addAsyncCleanup`` is for a test. It is called also if the set-up of the class fails.
+        """
+        cls.addClassCleanup(lambda: cls._dbtestcase_loop.run(function(*args, **kwargs)))
+
+    @classmethod
+    async def enterAsyncClassContext(cls, manager: AbstractAsyncContextManager[Entered]) -> Entered:
+        """Enter an asynchronous context manager, to be left when the class is done.
+
+        What ``enterAsyncContext`` is for a test.
+        """
+        entered = await manager.__aenter__()
+        cls.addAsyncClassCleanup(type(manager).__aexit__, manager, None, None, None)
+        return entered
 
     @classmethod
     async def asyncSetUpTestData(cls, session: AsyncSession) -> None:

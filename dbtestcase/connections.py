@@ -44,6 +44,11 @@ class SandboxedConnection:
     def close(self) -> None:
         self.rollback()
 
+    def check_out(self, opened_at: str) -> None:
+        """Start anew, for whoever took it from the pool."""
+        self.rollback()
+        self.opened_at = opened_at
+
     def expire(self, test: str) -> None:
         self._stale_since = test
         self.savepoints.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cached_property, partial
 from importlib import import_module
 from inspect import isroutine
@@ -135,7 +136,7 @@ class Engines:
 def _checked_out(connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
     source = record.info[_SOURCE]
     if isinstance(source, SandboxedConnection):
-        source.opened_at = caller()
+        source.check_out(caller())
 
 
 async def _close_all(opened: Iterable[tuple[Dialect, DBAPIConnection]]) -> None:
@@ -153,15 +154,19 @@ def resolve_engines(value: Any) -> list[Engine]:
     if isinstance(value, (list, tuple)):
         found = [engine for item in value for engine in resolve_engines(item)]
         return list(dict.fromkeys(found))
+    written = repr(value)
     if isinstance(value, str):
-        return resolve_engines(_import(value))
+        value = _import(value)
+    if isroutine(value) or isinstance(value, partial):
+        value = value()
+    if isinstance(value, (list, tuple)):
+        return resolve_engines(value)
     engine = getattr(value, "sync_engine", value)
     if isinstance(engine, Engine):
         return [engine]
-    if isroutine(value) or isinstance(value, partial):
-        return resolve_engines(value())
+    is_a = "" if repr(value) == written else f": a {type(value).__name__}"
     raise OptionError(
-        f"engines contains {value!r}, which is not an engine.\n"
+        f"engines contains {written}{is_a}, which is not an engine.\n"
         "  To fix this, name an Engine or AsyncEngine, as an object, as "
         '"module:attribute", or as a function that returns it; of a sessionmaker, its engine'
     )
@@ -179,6 +184,8 @@ def _import(path: str) -> Any:
         raise OptionError(f"engines contains {path!r}, but importing it failed: {error}") from error
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise OptionError(f"engines contains {path!r}, but {module_name} has no {name!r}")
+            near = get_close_matches(name, dir(found), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise OptionError(f"engines contains {path!r}, but {module_name} has no {name!r}{hint}")
         found = getattr(found, name)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from difflib import get_close_matches
+from inspect import iscoroutinefunction, isfunction
 from typing import Any, Literal, TypeVar, get_args
 from unittest import IsolatedAsyncioTestCase
 
@@ -24,6 +25,8 @@ OPTIONS = (
     "session_options",
     "reset_sequences",
 )
+HOOKS = ("setUpDatabase", "setUpTestData")
+ASYNC_HOOKS = ("asyncSetUpClass", "asyncTearDownClass", "asyncSetUpTestData")
 PROVIDED = ("session", "connection", "engine", "session_factory")
 
 _MARK = "dbtestcase_isolation"
@@ -82,6 +85,7 @@ def check_options(case: Any) -> None:
             if base.__module__.partition(".")[0] not in ("dbtestcase", "unittest", "builtins"):
                 for name, value in vars(base).items():
                     _check_name(name, value)
+                    _check_hook(name, value, case)
         _check_types(case)
         metadata_in(case.metadata)
         _check_isolation(case.isolation)
@@ -102,6 +106,29 @@ def _check_name(name: str, value: Any) -> None:
     near = get_close_matches(name, OPTIONS, n=1, cutoff=0.85)
     if near:
         raise OptionError(f"there is no option {name}; did you mean {near[0]}?")
+
+
+def _check_hook(name: str, value: Any, case: type) -> None:
+    function = getattr(value, "__func__", value)
+    if not isfunction(function):
+        return
+    if name not in HOOKS + ASYNC_HOOKS:
+        near = get_close_matches(name.lower(), map(str.lower, HOOKS + ASYNC_HOOKS), 1, cutoff=0.9)
+        meant = [hook for hook in HOOKS + ASYNC_HOOKS if hook.lower() in near]
+        if meant:
+            raise OptionError(f"{name} is never called; did you mean {meant[0]}?")
+    elif not isinstance(value, classmethod):
+        raise OptionError(f"{name} is called on the class; put @classmethod on it")
+    elif name in ASYNC_HOOKS and not issubclass(case, IsolatedAsyncioTestCase):
+        raise OptionError(f"{name} is never called; it is for AsyncDatabaseTestCase")
+    elif iscoroutinefunction(function) is not (name in ASYNC_HOOKS):
+        fix = "make it an async def" if name in ASYNC_HOOKS else _plain_def_or_async_hook(name)
+        raise OptionError(f"{name} is {'not ' if name in ASYNC_HOOKS else ''}a coroutine; {fix}")
+
+
+def _plain_def_or_async_hook(name: str) -> str:
+    near = [hook for hook in ASYNC_HOOKS if hook.lower().endswith(name.lower())]
+    return f"write {near[0]}" if near else "make it a plain def"
 
 
 def _check_isolation(value: Any) -> None:

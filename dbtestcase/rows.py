@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table, func, inspect, select
-from sqlalchemy.sql import FromClause
+from sqlalchemy.exc import CompileError
+from sqlalchemy.sql import ClauseElement, FromClause
 
 from .exceptions import UsageError
 
@@ -40,8 +41,8 @@ class Rows:
         self._names = _names(self._source)
         conditions = list(conditions)
         self._where = [*conditions, *(self._column(name) == values[name] for name in values)]
-        described = [str(condition) for condition in conditions]
-        described += [f"{name} = {value!r}" for name, value in values.items()]
+        described = [_rendered(condition, connection) for condition in conditions]
+        described += [f"{name} = {_named(value)}" for name, value in values.items()]
         self.wanted = " and ".join(described)
 
     @property
@@ -94,7 +95,12 @@ def _source(connection: Connection, target: Any, metadata: Iterable[MetaData]) -
         return target
     if isinstance(target, type) and inspect(target, raiseerr=False) is not None:
         return target
-    raise UsageError(f"{target!r} is neither a mapped class, nor a Table, nor the name of a table")
+    hint = ""
+    if inspect(type(target), raiseerr=False) is not None:
+        hint = f"; write {type(target).__name__} and the values of its columns"
+    raise UsageError(
+        f"{target!r} is neither a mapped class, nor a Table, nor the name of a table{hint}"
+    )
 
 
 def _table_called(name: str, connection: Connection, metadata: Iterable[MetaData]) -> Table:
@@ -118,6 +124,25 @@ def _names(source: Any) -> dict[str, Any]:
     mapper: Any = inspect(source)
     names = mapper.all_orm_descriptors.keys()
     return {name: getattr(source, name) for name in names}
+
+
+def _rendered(condition: Any, connection: Connection) -> str:
+    if not isinstance(condition, ClauseElement):
+        raise UsageError(
+            f"{condition!r} is not an SQL expression; write User.age > 17, or values as keywords"
+        )
+    try:
+        rendered = condition.compile(connection, compile_kwargs={"literal_binds": True})
+    except CompileError:
+        return str(condition)  # a value of a type that has no literal form
+    return str(rendered)
+
+
+def _named(value: Any) -> str:
+    identity = getattr(inspect(value, raiseerr=False), "identity", None)
+    if identity is None:
+        return repr(value)
+    return f"<{type(value).__name__} {', '.join(map(repr, identity))}>"
 
 
 def _shown(name: str, value: Any) -> str:

@@ -45,7 +45,7 @@ class Rows(DatabaseTestCase):
             age=3,
         )
         self.fails(
-            "No row with users.age > :age_1 in users; it has:\n"
+            "No row with users.age > 40 in users; it has:\n"
             "    id=1, name='alice', age=30\n"
             "    id=2, name='bob', age=None",
             self.assertDatabaseHas,
@@ -93,6 +93,10 @@ class Rows(DatabaseTestCase):
             self.assertDatabaseEmpty,
             exclude=[Post.__table__],
         )
+        self.assertIn("users: 2 rows", self.message_of(self.assertDatabaseEmpty, User))
+        self.session.delete(self.alice.posts[0])
+        self.session.commit()
+        self.assertDatabaseEmpty(Post)
 
     def test_stale_objects_do_not_count(self) -> None:
         self.alice.name = "changed, not flushed"
@@ -131,13 +135,25 @@ class Rows(DatabaseTestCase):
             ("there is no table 'user'; did you mean 'users'?", "user", {}),
             ("there is no table 'zzz'; there are: posts, users", "zzz", {}),
             ("is neither a mapped class, nor a Table, nor the name of a table", int, {}),
-            ("is neither a mapped class, nor a Table, nor the name of a table", self.alice, {}),
+            ("write User and the values of its columns", self.alice, {}),
         ]
         for message, target, values in wrong:
             for assertion in (self.assertDatabaseHas, self.assertDatabaseMissing):
                 with self.subTest(message), self.assertRaises(UsageError) as raised:
                     assertion(target, **values)
                 self.assertIn(message, str(raised.exception))
+
+    def test_conditions_that_are_none(self) -> None:
+        with self.assertRaisesRegex(UsageError, "{'age': 30} is not an SQL expression"):
+            self.assertDatabaseHas(User, {"age": 30})  # type: ignore[arg-type]
+
+    def test_related_objects_are_named(self) -> None:
+        self.assertIn(
+            "with author = <User 1> in posts", self.message_of(self.author_missing, self.alice)
+        )
+
+    def author_missing(self, author: User) -> None:
+        self.assertDatabaseMissing(Post, author=author)
 
     def test_tables_that_only_the_database_knows(self) -> None:
         self.connection.exec_driver_sql("CREATE TABLE extra (word TEXT)")
@@ -213,7 +229,7 @@ class InAsyncTests(unittest.TestCase):
                 with self.assertRaisesRegex(AssertionError, "not empty:\n  users: 1 row"):
                     await self.assertDatabaseEmpty()
                 with (
-                    self.assertRaisesRegex(AssertionError, "1 queries executed, 0 expected"),
+                    self.assertRaisesRegex(AssertionError, "1 query executed, 0 expected"),
                     self.assertNumQueries(0),
                 ):
                     await self.session.scalars(select(User))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import unittest
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import insert, select, text
@@ -132,6 +134,39 @@ class EventLoop(unittest.TestCase):
                 thread.join(5)
         self.assertEqual(threading.active_count(), before)
         asyncio.run(case.leaked.invalidate())
+
+
+class ClassContexts(unittest.TestCase):
+    def test_left_in_reverse_also_after_a_failure(self) -> None:
+        calls = []
+
+        @asynccontextmanager
+        async def context(name: str) -> AsyncIterator[str]:
+            await asyncio.sleep(0)
+            yield name
+            await asyncio.sleep(0)
+            calls.append(name)
+
+        class Contexts(Inner):
+            @classmethod
+            async def asyncSetUpClass(cls) -> None:
+                cls.entered = [await cls.enterAsyncClassContext(context(name)) for name in "ab"]
+                cls.addAsyncClassCleanup(register_async, "the database is still there")
+
+            async def test(self) -> None:
+                self.assertEqual(self.entered, ["a", "b"])
+                self.assertEqual(calls, [])
+
+        class Failing(Contexts):
+            @classmethod
+            async def asyncSetUpClass(cls) -> None:
+                await super().asyncSetUpClass()
+                raise ZeroDivisionError
+
+        inner.passed(self, inner.run(Contexts), 1)
+        self.assertEqual(calls, ["b", "a"])
+        inner.only_error(self, inner.run(Failing))
+        self.assertEqual(calls, ["b", "a"] * 2)
 
 
 class Phases(unittest.TestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unittest
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from sqlalchemy import text
@@ -331,10 +332,8 @@ class BrokenIsolation(unittest.TestCase):
             session.add(User(name="outer"))
             session.flush()
             register("inner")
-            try:
+            with suppress(Exception):
                 session.rollback()
-            except Exception:  # noqa: BLE001, S110
-                pass
 
         class Swallowed(Inner):
             def test(self) -> None:

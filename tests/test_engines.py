@@ -100,6 +100,8 @@ class Redirected(unittest.TestCase):
             "'nonsense'; write \"module:attribute\"": "nonsense",
             "importing it failed: No module named 'no_such_module'": "no_such_module:engine",
             "tests.models has no 'enigne'": "tests.models:enigne",
+            "did you mean 'app_engine'?": "tests.models:ap_engine",
+            "'tests.models:User': a DeclarativeAttributeIntercept": "tests.models:User",
             "sessionmaker": sessionmaker(app_engine),
             "scoped_session": scoped_session(sessionmaker(app_engine)),
             "42, which is not an engine": 42,

@@ -20,11 +20,17 @@ class RefusedAtDefinition(unittest.TestCase):
             ({"metdata": Base.metadata}, "there is no option metdata; did you mean metadata?"),
             ({"databases": {}}, "there is no option databases; did you mean database?"),
             ({"migrations": "alembic.ini"}, "migrations are not supported by this version"),
-            ({"metadata": "Base"}, "metadata = 'Base' is neither a MetaData nor a declarative base"),
+            (
+                {"metadata": "Base"},
+                "metadata = 'Base' is neither a MetaData nor a declarative base",
+            ),
             ({"metadata": [Base, None, 1]}, "metadata = 1 is neither"),
             ({"isolation": "transactoin"}, "did you mean 'transaction'?"),
             ({"isolation": "nothing like it"}, "choose from transaction, truncation, template"),
-            ({"isolation": "schema", "database": "sqlite://"}, "SQLite has no isolation = 'schema'"),
+            (
+                {"isolation": "schema", "database": "sqlite://"},
+                "SQLite has no isolation = 'schema'",
+            ),
             ({"database": "sqllite://"}, "did you mean sqlite://?"),
             ({"database": "oracle://"}, "no backend is called 'oracle'; supported: sqlite"),
             ({"database": "no url"}, "'no url' is not a database URL"),
@@ -58,6 +64,31 @@ class RefusedAtDefinition(unittest.TestCase):
 
     def test_attributes_of_the_project_are_left_alone(self) -> None:
         type("UserTests", (DatabaseTestCase,), {"fixtures": [], "isolation_level": "x", "url": "/"})
+
+
+class HooksRefusedAtDefinition(unittest.TestCase):
+    def refused(self, base: type, message: str, **attributes: Any) -> None:
+        with self.assertRaises(OptionError) as raised:
+            type("UserTests", (base,), attributes)
+        self.assertIn(message, str(raised.exception))
+
+    def test_each_with_its_message(self) -> None:
+        def hook(cls: Any, session: Any) -> None: ...
+
+        async def async_hook(cls: Any, session: Any) -> None: ...
+
+        plain, coroutine = classmethod(hook), classmethod(async_hook)
+        for base in (DatabaseTestCase, AsyncDatabaseTestCase):
+            self.refused(base, "did you mean setUpTestData?", setupTestData=plain)
+            self.refused(base, "put @classmethod on it", setUpTestData=hook)
+            self.refused(base, "is a coroutine; write asyncSetUpTestData", setUpTestData=coroutine)
+            self.refused(base, "is a coroutine; make it a plain def", setUpDatabase=coroutine)
+        self.refused(
+            DatabaseTestCase, "it is for AsyncDatabaseTestCase", asyncSetUpTestData=coroutine
+        )
+        self.refused(
+            AsyncDatabaseTestCase, "not a coroutine; make it an async def", asyncSetUpClass=plain
+        )
 
 
 class RefusedAtSetUp(unittest.TestCase):

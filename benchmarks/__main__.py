@@ -1,0 +1,75 @@
+"""Run the benchmarks: ``python -m benchmarks [ROUNDS]``. Variants alternate within each round."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import sqlalchemy
+
+from . import per_class, per_test
+
+Measure = Callable[[], float]
+
+
+def start_up(code: str) -> float:
+    """Return the milliseconds that a new process takes to run ``code``."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return (time.perf_counter() - start) * 1000
+
+
+GROUPS: dict[str, dict[str, Measure]] = {
+    "sync test, SQLite (ms)": {
+        "no isolation": lambda: per_test.milliseconds_per_test(per_test.SyncFloor),
+        "hand-written recipe": lambda: per_test.milliseconds_per_test(per_test.SyncRecipe),
+        "dbtestcase": lambda: per_test.milliseconds_per_test(per_test.SyncOurs),
+    },
+    "async test, SQLite (ms)": {
+        "no isolation, one loop": lambda: per_test.milliseconds_per_test(per_test.AsyncFloor),
+        "hand-written recipe": lambda: per_test.milliseconds_per_test(per_test.AsyncRecipe),
+        "dbtestcase": lambda: per_test.milliseconds_per_test(per_test.AsyncOurs),
+    },
+    "100 classes that share 100 tables, SQLite (ms)": {
+        "create_all in each class": per_class.create_all_in_each_class,
+        "dbtestcase": per_class.dbtestcase_classes,
+    },
+    "import, in a new process (ms)": {
+        "sqlalchemy": lambda: start_up("import sqlalchemy"),
+        "sqlalchemy and unittest": lambda: start_up("import sqlalchemy, unittest.async_case"),
+        "sqlalchemy and dbtestcase": lambda: start_up("import sqlalchemy, dbtestcase"),
+    },
+}
+
+
+def report(title: str, measures: dict[str, Measure], rounds: int) -> None:
+    """Measure in turns, after a round that does not count, and print medians and ratios."""
+    taken: dict[str, list[float]] = {name: [] for name in measures}
+    for number in range(rounds + 1):
+        for name, measure in measures.items():
+            took = measure()
+            if number:
+                taken[name].append(took)
+    ours = taken[list(taken)[-1]]
+    print(f"\n{title}")
+    for name, values in taken.items():
+        ratios = [value / our for value, our in zip(values, ours, strict=True)]
+        print(
+            f"  {name:28} median {statistics.median(values):8.2f}"
+            f"  ({min(values):.2f} to {max(values):.2f})"
+            f"  {statistics.median(ratios):6.2f} times the last"
+        )
+
+
+if __name__ == "__main__":
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    print(
+        f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}, "
+        f"{platform.machine()}, {rounds} rounds"
+    )
+    for title, measures in GROUPS.items():
+        report(title, measures, rounds)

@@ -1,0 +1,1 @@
+"""A bookshop: its catalogue is served by sync routes, its orders by async ones."""
