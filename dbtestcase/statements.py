@@ -23,7 +23,7 @@ UNRECORDED = {"dbtestcase_unrecorded": True}
 
 _SKIPPED = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
 _NAME = r"""["'`\[]?(?P<{}>\w+)["'`\]]?"""
-_CONTROL = re.compile(
+_CONTROL = (
     _SKIPPED
     + r"""(?:
       (?P<begin>(?:BEGIN|START)(?:\s+(?:DEFERRED|IMMEDIATE|EXCLUSIVE|TRANSACTION|WORK))*)
@@ -40,10 +40,8 @@ _CONTROL = re.compile(
     + ")"
     + _SKIPPED
     + ";?"
-    + _SKIPPED,
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+    + _SKIPPED
 )
-_FIRST_WORD = re.compile(_SKIPPED + r"(\w+)", re.DOTALL)
 
 Verb = Literal["begin", "commit", "rollback", "savepoint", "release", "rollback_to"]
 
@@ -58,7 +56,7 @@ class TransactionControl(NamedTuple):
 @lru_cache(maxsize=2048)
 def transaction_control(sql: str) -> TransactionControl | None:
     """Return what ``sql`` does to the transaction, or None if it is any other statement."""
-    match = _CONTROL.fullmatch(sql)
+    match = re.fullmatch(_CONTROL, sql, re.IGNORECASE | re.VERBOSE | re.DOTALL)
     if match is None:
         return None
     verb: Any = match.lastgroup
@@ -67,7 +65,7 @@ def transaction_control(sql: str) -> TransactionControl | None:
 
 def first_word(sql: str) -> str:
     """Return the first keyword of ``sql``, upper-cased, comments skipped."""
-    match = _FIRST_WORD.match(sql)
+    match = re.match(_SKIPPED + r"(\w+)", sql, re.DOTALL)
     return match[1].upper() if match else ""
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from ..exceptions import BackendError, OptionError
 
@@ -19,16 +18,14 @@ if TYPE_CHECKING:
     from ..sandbox import Sandbox
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
     """What a kind of database can do."""
 
     #: The values of the ``isolation`` option that it supports.
     isolations: frozenset[str]
 
 
-@dataclass(frozen=True)
-class DriverPackage:
+class DriverPackage(NamedTuple):
     """A DBAPI driver: its name in a URL, the module it lives in, what installs it."""
 
     name: str
