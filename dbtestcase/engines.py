@@ -40,7 +40,11 @@ class Engines:
         self._backend = backend
         self._connect = connect
         self._redirected: list[Engine] = []
-        self._opened: list[tuple[Dialect, DBAPIConnection]] = []
+        self._opened: list[ConnectionPoolEntry] = []  # the async ones
+
+    def own(self, *, is_async: bool) -> Engine:
+        """Return the engine of one colour, the async one as its ``sync_engine``."""
+        return self.async_engine.sync_engine if is_async else self.sync_engine
 
     @cached_property
     def sync_engine(self) -> Engine:
@@ -69,7 +73,7 @@ class Engines:
         what the application gave to ``create_engine`` (a JSON serializer, say) stays in force.
         """
         pool, dialect = engine.pool, engine.dialect
-        own = self.async_engine.sync_engine if dialect.is_async else self.sync_engine
+        own = self.own(is_async=dialect.is_async)
         if (dialect.name, dialect.driver) == (own.dialect.name, own.dialect.driver):
             engine.pool = self._pool(dialect, own.url, listeners=pool)
         else:
@@ -129,7 +133,7 @@ class Engines:
             *positional, **{**named, **self._backend.connect_arguments(connect)}
         )
         if dialect.is_async:
-            self._opened.append((dialect, connection))
+            self._opened.append(record)
         return connection
 
 
@@ -139,9 +143,9 @@ def _checked_out(connection: object, record: ConnectionPoolEntry, proxy: object)
         source.check_out(caller())
 
 
-async def _close_all(opened: Iterable[tuple[Dialect, DBAPIConnection]]) -> None:
-    for dialect, connection in opened:
-        await greenlet_spawn(dialect.do_terminate, connection)
+async def _close_all(opened: Iterable[ConnectionPoolEntry]) -> None:
+    for record in opened:
+        await greenlet_spawn(record.invalidate)
 
 
 def resolve_engines(value: Any) -> list[Engine]:

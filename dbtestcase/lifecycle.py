@@ -46,6 +46,7 @@ class ClassLifecycle:
             self._database.open(all_in_sandbox=self._all_in_sandbox, run=run)
             cleanups.callback(self._database.close)
             self.engines = self._database.engines
+            self.engines.own(is_async=is_async)
             for engine in resolve_engines(case.engines):
                 cleanups.enter_context(self.engines.redirect(engine))
             self._cleanups = cleanups.pop_all()
