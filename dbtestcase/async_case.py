@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from .lifecycle import ClassLifecycle, TestLifecycle
 
-
 Entered = TypeVar("Entered")
 
 
@@ -121,8 +120,11 @@ class AsyncDatabaseTestCase(
 
     @classmethod
     def tearDownClass(cls) -> None:
-        cls._dbtestcase_loop.run(cls.asyncTearDownClass())
-        super().tearDownClass()
+        try:
+            if cls._dbtestcase_class() is not None:
+                cls._dbtestcase_loop.run(cls.asyncTearDownClass())
+        finally:
+            super().tearDownClass()
 
     def setUp(self) -> None:
         super().setUp()

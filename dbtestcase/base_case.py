@@ -130,7 +130,8 @@ class BaseDatabaseTestCase(unittest.TestCase):
         try:
             lifecycle = ClassLifecycle(cls, is_async=is_async, run=run, load_data=load_data)
         except (BackendError, OptionError) as error:
-            raise type(error)(f"{cls.__module__}.{cls.__qualname__}: {error}") from error
+            message = f"{cls.__module__}.{cls.__qualname__}: {error}"
+            raise type(error)(message) from error.__cause__
         cls.addClassCleanup(cls._dbtestcase_clean_up_class, lifecycle)
         cls._dbtestcase_lifecycle = lifecycle
         lifecycle.load_data()

@@ -364,10 +364,6 @@ class Forgotten(unittest.TestCase):
             def setUpClass(cls) -> None:
                 pass
 
-            @classmethod
-            def tearDownClass(cls) -> None:
-                pass
-
             async def test(self) -> None: ...
 
         message = inner.only_error(self, inner.run(Forgetful))

@@ -107,7 +107,7 @@ class IsolationBetweenTests(unittest.TestCase):
                 self.assertDatabaseEmpty()
 
         result = inner.run(Features, shuffled=True)
-        inner.passed(self, result, 5)
+        self.assertEqual(result.failures + result.errors, [])
         self.assertEqual(len(result.skipped), 2)
         self.assertEqual(len(result.expectedFailures), 1)
 
@@ -359,6 +359,21 @@ class BrokenIsolation(unittest.TestCase):
                 self.assertEqual(session.query(User).count(), 0)
 
         inner.passed(self, inner.run(Leaking), 2)
+
+    def test_connection_from_the_pool_starts_anew(self) -> None:
+        class Pooled(Inner):
+            def test_1_autocommits(self) -> None:
+                engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+                with engine.connect() as connection:
+                    connection.execute(text("INSERT INTO users (name) VALUES ('bob')"))
+
+            def test_2_takes_the_same_connection(self) -> None:
+                self.assertDatabaseEmpty()
+                with self.engine.connect() as connection:
+                    connection.execute(text("INSERT INTO users (name) VALUES ('bob')"))
+                self.assertDatabaseEmpty()
+
+        inner.passed(self, inner.run(Pooled), 2)
 
     def test_session_of_the_class_may_be_used_in_every_test(self) -> None:
         class Shared(Inner):

@@ -100,7 +100,10 @@ class ClassData(unittest.TestCase):
         class Data(Inner):
             @classmethod
             def setUpTestData(cls, session: Session) -> None:
-                cls.post = Post(title="one", author=User(name="alice"))
+                alice = User(name="alice")
+                session.add(alice)
+                session.commit()
+                cls.post = Post(title="one", author=alice)
                 session.add(cls.post)
 
             def test(self) -> None:

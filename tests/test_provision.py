@@ -83,6 +83,24 @@ class Building(unittest.TestCase):
         second.drop()
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    def test_a_child_is_lent_nothing_of_its_parents(self) -> None:
+        provisioner = Provisioner()
+        self.addCleanup(provisioner.close)
+        with inner.directory() as directory:
+            backend = backend_for(f"sqlite:///{directory}/app.db")
+            first = provisioner.borrow("key", backend, lambda connection: None)
+            provisioner.give_back("key", first)
+            child = os.fork()
+            if child == 0:
+                other = provisioner.borrow("key", backend, lambda connection: None)
+                alone = other is not first and len(os.listdir(directory)) == 2
+                provisioner.close()
+                os._exit(0 if alone else 1)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            self.assertIs(provisioner.borrow("key", backend, lambda connection: None), first)
+            first.drop()
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
     def test_nothing_is_shared_after_a_fork(self) -> None:
         class Forked(DatabaseTestCase):
             metadata = Base.metadata

@@ -153,6 +153,34 @@ class EveryIsolation(Behaviour):
         with self.assertRaises(IntegrityError):
             self.own_session.flush()
 
+    def test_results_are_streamed_while_another_connection_commits(self) -> None:
+        self.own_session.add_all(User(name=f"user{number}") for number in range(20))
+        self.own_session.commit()
+        query = select(User.name).where(User.name != "alice").execution_options(yield_per=5)
+        for number, name in enumerate(self.own_session.scalars(query)):
+            self.register(f"{name}-{number}")
+        self.assertEqual(len(self.names()), 41)
+
+    def test_deferred_constraints_are_checked_at_commit(self) -> None:
+        with self.own_engine.begin() as connection:
+            connection.execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
+            connection.execute(
+                text(
+                    "CREATE TABLE children (parent INTEGER"
+                    " REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)"
+                )
+            )
+        with self.own_engine.connect() as connection:
+            connection.execute(text("INSERT INTO children VALUES (1)"))
+            with self.assertRaises(IntegrityError):
+                connection.commit()
+            connection.invalidate()  # SQLite leaves the transaction open, and SQLAlchemy too
+        with self.own_engine.connect() as connection:
+            connection.execute(text("INSERT INTO children VALUES (2)"))
+            connection.execute(text("INSERT INTO parents VALUES (2)"))
+            connection.commit()
+            self.assertEqual(connection.scalar(text("SELECT parent FROM children")), 2)
+
     def test_ddl(self) -> None:
         with self.own_engine.begin() as connection:
             connection.execute(text("CREATE TABLE extra (id INTEGER)"))
@@ -241,6 +269,15 @@ class InTheSandbox(Behaviour):
                 inner.rollback()
             outer.commit()
 
+    def test_savepoint_that_was_rolled_back_holds_nothing_open(self) -> None:
+        nested = self.own_session.begin_nested()
+        self.own_session.add(User(name="mine"))
+        self.own_session.flush()
+        nested.rollback()
+        self.register("bob")
+        self.own_session.rollback()
+        self.assertEqual(self.names(), ["alice", "bob"])
+
     def test_what_is_left_open_at_the_end_is_no_error(self) -> None:
         self.own_session.add(User(name="mine"))
         self.own_session.flush()
@@ -272,14 +309,6 @@ class SyncTransaction(EveryIsolation, InTheSandbox, Sync):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self.register, [f"user{number}" for number in range(20)]))
         self.assertEqual(len(self.names()), 21)
-
-    def test_results_are_streamed_while_another_connection_commits(self) -> None:
-        self.own_session.add_all(User(name=f"user{number}") for number in range(20))
-        self.own_session.commit()
-        query = select(User.name).where(User.name != "alice").execution_options(yield_per=5)
-        for number, name in enumerate(self.own_session.scalars(query)):
-            self.register(f"{name}-{number}")
-        self.assertEqual(len(self.names()), 41)
 
 
 class SyncTruncation(EveryIsolation, Sync):

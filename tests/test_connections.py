@@ -1,0 +1,93 @@
+"""Stand-ins, used as a DBAPI connection is used by those who know no SQLAlchemy."""
+
+from __future__ import annotations
+
+import sqlite3
+import unittest
+from typing import Any
+
+from dbtestcase.backends import backend_for
+from dbtestcase.sandbox import Sandbox
+
+
+class StandIns(unittest.TestCase):
+    def setUp(self) -> None:
+        backend = backend_for("sqlite://")
+        database = backend.create()
+        self.addCleanup(database.drop)
+        database.connection.execute("CREATE TABLE words (word TEXT UNIQUE)")
+        self.sandbox = Sandbox(database.connection, backend)
+        self.sandbox.start_test("the test")
+        self.first = backend.sandboxed(self.sandbox)
+        self.second = backend.sandboxed(self.sandbox)
+
+    def words(self) -> list[str]:
+        return [word for (word,) in self.first.execute("SELECT word FROM words").fetchall()]
+
+    def add(self, connection: Any, word: str) -> None:
+        connection.execute("INSERT INTO words VALUES (?)", (word,))
+
+    def test_close_without_commit_undoes(self) -> None:
+        self.add(self.first, "a")
+        self.first.commit()
+        self.add(self.first, "b")
+        self.first.close()
+        self.assertEqual(self.words(), ["a"])
+
+    def test_in_transaction(self) -> None:
+        self.assertFalse(self.first.in_transaction)
+        self.add(self.first, "a")
+        self.assertTrue(self.first.in_transaction)
+        self.assertFalse(self.second.in_transaction)
+        self.first.commit()
+        self.assertFalse(self.first.in_transaction)
+
+    def test_script(self) -> None:
+        self.first.executescript(
+            "INSERT INTO words VALUES (';'); BEGIN; INSERT INTO words VALUES ('b'); ROLLBACK;"
+            "CREATE TRIGGER t AFTER INSERT ON words BEGIN SELECT 1; END; INSERT INTO words "
+            "VALUES ('c')"
+        )
+        self.first.commit()
+        self.assertEqual(self.words(), ["c"])
+        self.first.close()
+        self.sandbox.finish_test()
+        self.assertEqual(self.words(), [])
+
+    def test_autocommit(self) -> None:
+        self.first.isolation_level = None
+        self.add(self.first, "a")
+        self.first.rollback()
+        self.first.execute("BEGIN")
+        self.add(self.first, "b")
+        self.first.execute("ROLLBACK")
+        self.assertEqual(self.words(), ["a"])
+
+    def test_savepoints_of_the_same_name_in_two_connections(self) -> None:
+        for connection in (self.first, self.second):
+            connection.execute("SAVEPOINT sp")
+            self.add(connection, f"{id(connection)}")
+        self.second.execute("ROLLBACK TO sp")
+        self.second.execute("RELEASE sp")
+        self.second.commit()
+        self.first.execute("RELEASE sp")
+        self.first.commit()
+        self.assertEqual(self.words(), [f"{id(self.first)}"])
+
+    def test_savepoint_that_does_not_exist(self) -> None:
+        self.first.execute("SAVEPOINT sp")
+        for statement in ("RELEASE other", "ROLLBACK TO other"):
+            with self.assertRaisesRegex(sqlite3.OperationalError, "no such savepoint: other"):
+                self.first.execute(statement)
+
+    def test_executemany_and_iteration(self) -> None:
+        self.first.executemany("INSERT INTO words VALUES (?)", [("a",), ("b",)])
+        self.assertEqual([row[0] for row in self.first.execute("SELECT * FROM words")], ["a", "b"])
+
+    def test_reads_send_no_savepoint(self) -> None:
+        sent: list[str] = []
+        self.sandbox.connection.set_trace_callback(sent.append)
+        self.assertEqual(self.words(), [])
+        self.first.execute("SAVEPOINT sp")
+        self.first.rollback()
+        self.assertEqual(sent, ["SELECT word FROM words"])
