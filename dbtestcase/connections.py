@@ -55,6 +55,7 @@ class SandboxedConnection:
 
     def admit(self, sql: str) -> bool:
         """Make ready for ``sql``; False if it was transaction control, which is then done."""
+        self.sandbox.start_statement()
         self._refuse_if_stale()
         control = transaction_control(sql)
         if control is not None:
@@ -66,8 +67,8 @@ class SandboxedConnection:
             self.sandbox.prepare_write(self, sql)
         return True
 
-    def _begin(self) -> None:
-        self.savepoints.append(self.sandbox.savepoint(self))
+    def _begin(self, name: str = "") -> None:
+        self.savepoints.append(self.sandbox.savepoint(self, name))
         self.sandbox.enter(self)
 
     def _control(self, control: TransactionControl) -> None:
@@ -76,15 +77,21 @@ class SandboxedConnection:
             self.commit()
         elif verb == "rollback":
             self.rollback()
+        elif verb == "rollback_to":
+            self.sandbox.roll_back_to(self, self._index(name))
+        elif verb == "release":
+            self._release(self._index(name))
         else:
-            if not self.savepoints:
+            if not self.savepoints and (verb == "begin" or not self.autocommits):
                 self._begin()
             if verb == "savepoint":
-                self.savepoints.append(self.sandbox.savepoint(self, name))
-            elif verb == "release":
-                self.sandbox.release(self, self._index(name))
-            elif verb == "rollback_to":
-                self.sandbox.roll_back_to(self, self._index(name))
+                self._begin(name)
+
+    def _release(self, index: int) -> None:
+        if index == 0:  # a savepoint outside of a transaction began one, and ends it
+            self.commit()
+        else:
+            self.sandbox.release(self, index)
 
     def _index(self, name: str) -> int:
         for index in reversed(range(len(self.savepoints))):
@@ -111,21 +118,29 @@ class SandboxedCursor:
         return iter(self._cursor)
 
     def execute(self, sql: str, *args: Any, **kwargs: Any) -> Any:
-        return self._run(self._cursor.execute, sql, *args, **kwargs)
+        sandbox = self.connection.sandbox
+        with sandbox.lock:
+            try:
+                return self._run(self._cursor.execute, sql, *args, **kwargs)
+            except BaseException:
+                sandbox.forget_write(self.connection)  # what failed has changed nothing
+                raise
 
     def executemany(self, sql: str, *args: Any, **kwargs: Any) -> Any:
-        return self._run(self._cursor.executemany, sql, *args, **kwargs)
+        with self.connection.sandbox.lock:
+            return self._run(self._cursor.executemany, sql, *args, **kwargs)
 
     def _run(self, method: Any, sql: str, *args: Any, **kwargs: Any) -> Any:
         sandbox = self.connection.sandbox
-        with sandbox.lock:
-            if not self.connection.admit(sql):
-                return self
-            try:
-                result = method(sql, *args, **kwargs)
-            except BaseException:
-                sandbox.check_intact()
-                raise
+        if not self.connection.admit(sql):
+            return self
+        try:
+            result = method(sql, *args, **kwargs)
+        except BaseException:
+            sandbox.check_intact()
+            raise
+        if self._cursor.rowcount == 0 and self._cursor.description is None:
+            sandbox.forget_write(self.connection)
         return self if result is self._cursor else result
 
 

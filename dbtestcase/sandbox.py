@@ -73,6 +73,7 @@ class Sandbox:
         self._held: list[Savepoint] = []
         self._owners: dict[int, Owner] = {}
         self._count = 0
+        self._noted: Savepoint | None = None  # where the statement was noted as a write
         self._violation: IsolationError | None = None
 
     def attach(self, connection: DBAPIConnection) -> None:
@@ -137,6 +138,10 @@ class Sandbox:
         self._count += 1
         return Savepoint(owner, f"dbtestcase_{self._count}", name)
 
+    def start_statement(self) -> None:
+        """Forget what was noted for the statement before."""
+        self._noted = None
+
     def enter(self, owner: Owner) -> None:
         """Note that ``owner`` is in the middle of a transaction, if only reading."""
         self._owners[id(owner)] = owner
@@ -157,6 +162,13 @@ class Sandbox:
         if self._held and owner not in self._held[-1].writers:
             what = f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
             self._held[-1].writers[owner] = what
+            self._noted = self._held[-1]
+
+    def forget_write(self, owner: Owner) -> None:
+        """Take back what :meth:`prepare_write` noted for the statement: it has changed nothing."""
+        if self._noted is not None:
+            self._noted.writers.pop(owner, None)
+            self._noted = None
 
     def commit(self, owner: Owner) -> None:
         """End the transaction of ``owner`` and keep its work."""

@@ -6,6 +6,7 @@ import sqlite3
 import unittest
 from typing import Any
 
+from dbtestcase import InterleavedTransactionsError
 from dbtestcase.backends import backend_for
 from dbtestcase.sandbox import Sandbox
 
@@ -62,6 +63,40 @@ class StandIns(unittest.TestCase):
         self.add(self.first, "b")
         self.first.execute("ROLLBACK")
         self.assertEqual(self.words(), ["a"])
+
+    def test_an_error_does_not_make_earlier_work_forgotten(self) -> None:
+        self.add(self.first, "a")
+        for statement in ("SELECT nonsense", "RELEASE nonsense", "INSERT INTO nonsense VALUES (1)"):
+            with self.assertRaises(sqlite3.OperationalError):
+                self.first.execute(statement)
+        self.add(self.second, "b")
+        with self.assertRaises(InterleavedTransactionsError):
+            self.first.rollback()
+
+    def test_autocommit_with_savepoints(self) -> None:
+        self.first.isolation_level = None
+        self.first.execute("SAVEPOINT outer_one")
+        self.add(self.first, "a")
+        self.first.execute("SAVEPOINT inner_one")
+        self.add(self.first, "b")
+        self.first.execute("ROLLBACK TO inner_one")
+        self.first.execute("RELEASE outer_one")
+        self.first.rollback()
+        self.assertEqual(self.words(), ["a"])
+
+    def test_turning_autocommit_on_commits(self) -> None:
+        self.add(self.first, "a")
+        self.first.isolation_level = None
+        self.first.rollback()
+        self.assertEqual(self.words(), ["a"])
+
+    def test_part_of_an_executemany_that_failed_is_work_to_undo(self) -> None:
+        with self.assertRaises(sqlite3.IntegrityError):
+            self.first.executemany("INSERT INTO words VALUES (?)", [("a",), ("a",)])
+        self.add(self.second, "b")
+        self.second.commit()
+        with self.assertRaises(InterleavedTransactionsError):
+            self.first.rollback()
 
     def test_savepoints_of_the_same_name_in_two_connections(self) -> None:
         for connection in (self.first, self.second):

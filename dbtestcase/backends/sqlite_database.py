@@ -41,6 +41,8 @@ class TransactionalConnection(sqlite3.Connection):
 
     @isolation_level.setter
     def isolation_level(self, level: str | None) -> None:
+        if level is None:
+            self.commit()  # as sqlite3 does
         self.autocommits = level is None
 
     def cursor(self, factory: Any = None) -> Any:

@@ -43,6 +43,8 @@ class SQLiteSandboxedConnection(SandboxedConnection):
 
     @isolation_level.setter
     def isolation_level(self, level: str | None) -> None:
+        if level is None:
+            self.commit()  # as sqlite3 does
         self.autocommits = level is None
 
     def create_function(self, name: str, narg: int, func: Any, **options: Any) -> None:

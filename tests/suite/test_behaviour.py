@@ -269,6 +269,18 @@ class InTheSandbox(Behaviour):
                 inner.rollback()
             outer.commit()
 
+    def test_statements_that_changed_nothing_hold_nothing_open(self) -> None:
+        with Session(self.app_engine) as session:
+            session.add(User(name="alice"))
+            with self.assertRaises(IntegrityError):
+                session.flush()
+            self.register("bob")
+            session.rollback()
+            session.execute(update(User).where(User.name == "nobody").values(age=1))
+            self.register("carl")
+            session.rollback()
+        self.assertEqual(self.names(), ["alice", "bob", "carl"])
+
     def test_savepoint_that_was_rolled_back_holds_nothing_open(self) -> None:
         nested = self.own_session.begin_nested()
         self.own_session.add(User(name="mine"))
