@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .exceptions import StaleConnectionError
 from .statements import TransactionControl, transaction_control
+from .violations import stale_connection
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox, Savepoint
@@ -101,7 +101,7 @@ class SandboxedConnection:
 
     def _refuse_if_stale(self) -> None:
         if self._stale_since:
-            raise StaleConnectionError(_STALE.format(test=self._stale_since))
+            raise stale_connection(self._stale_since)
 
 
 class SandboxedCursor:
@@ -142,10 +142,3 @@ class SandboxedCursor:
         if self._cursor.rowcount == 0 and self._cursor.description is None:
             sandbox.forget_write(self.connection)
         return self if result is self._cursor else result
-
-
-_STALE = """\
-This connection was left in the middle of a transaction when {test} ended; that transaction \
-has been rolled back with the test.
-  To fix this, close the session or connection in that test or in its tearDown \
-(a scoped_session: remove() it)."""

@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from .exceptions import InterleavedTransactionsError, IsolationError, TransactionEndedError
+from .exceptions import IsolationError
+from .violations import interleaved, transaction_ended, was_swallowed
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -114,7 +115,7 @@ class Sandbox:
                 self._test = ""
                 self._test_savepoint = None
             violation, self._violation = self._violation, None
-        if violation is not None and _was_swallowed(violation):
+        if violation is not None and was_swallowed(violation):
             raise violation
 
     def finish_class(self) -> None:
@@ -129,7 +130,7 @@ class Sandbox:
         if self._began and not self.driver.in_transaction(self.connection):
             self.intact = self._began = False
             self._held.clear()
-            raise self._violate(TransactionEndedError(_ENDED.format(test=self._where())))
+            raise self._violate(transaction_ended(self._where()))
 
     # What connections do
 
@@ -205,11 +206,7 @@ class Sandbox:
                 for writer, what in held.writers.items():
                     if writer is not owner:
                         mine = next(iter(savepoint.writers.values()), "(nothing yet)")
-                        raise self._violate(
-                            InterleavedTransactionsError(
-                                _INTERLEAVED.format(test=self._where(), mine=mine, other=what)
-                            )
-                        )
+                        raise self._violate(interleaved(self._where(), mine, what))
             self._undo(savepoint)
         del owner.savepoints[index + 1 :]
 
@@ -260,32 +257,3 @@ class Sandbox:
     def _violate(self, error: IsolationError) -> IsolationError:
         self._violation = error
         return error
-
-
-def _was_swallowed(error: BaseException) -> bool:
-    """Tell whether ``error`` was caught before it reached the test runner.
-
-    An error that failed the test carries a traceback that starts in unittest; one that
-    ``assertRaises`` expected carries none.
-    """
-    traceback = error.__traceback__
-    if traceback is None:
-        return False
-    return not str(traceback.tb_frame.f_globals.get("__name__")).startswith("unittest")
-
-
-_INTERLEAVED = """\
-{test}: two connections interleave in a way that one transaction cannot represent.
-  One connection rolls back what it began with:
-      {mine}
-  but since then another connection has written, and rolling back would undo that too:
-      {other}
-  To fix this, either: end one transaction before the other begins; or give the test real \
-transactions of its own, with the decorator @dbtestcase.isolation("truncation") or \
-@dbtestcase.isolation("template")."""
-
-_ENDED = """\
-{test}: the transaction around the test has been ended behind its back, so what it wrote \
-may have been committed. The database is rebuilt before the next test.
-  To fix this, run the test in a database where it may end transactions itself, with the \
-decorator @dbtestcase.isolation("truncation") or @dbtestcase.isolation("template")."""

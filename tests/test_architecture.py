@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "dbtestcase"
 # From the ground up; a module imports only from lines below its own.
 LAYERS = [
     ["exceptions"],
-    ["statements", "event_loop"],
+    ["statements", "event_loop", "violations"],
     ["sandbox"],
     ["connections"],
     ["schema", "class_data", "backends", "rows"],
@@ -73,7 +73,7 @@ class Architecture(unittest.TestCase):
     def test_files_are_short(self) -> None:
         for _, path, _ in modules():
             with self.subTest(path.name):
-                self.assertLess(len(path.read_text().splitlines()), 290)
+                self.assertLess(len(path.read_text().splitlines()), 275)
 
     def test_importing_the_package_imports_no_driver_and_no_orm(self) -> None:
         code = (

@@ -155,6 +155,10 @@ unittest.main(argv=["x"])
             stderr=subprocess.PIPE,
         )
 
+    def make_old(self, directory: Path) -> None:
+        for made in directory.glob("dbtestcase-*"):
+            os.utime(made, (0, 0))
+
     def test_a_run_that_ends(self) -> None:
         isolations = ("transaction", "truncation", "template")
         for end in ("pass", "1 / 0", "raise KeyboardInterrupt", "sys.exit(3)"):
@@ -168,7 +172,10 @@ unittest.main(argv=["x"])
         with inner.directory() as directory:
             process = self.script("os.kill(os.getpid(), signal.SIGKILL)", directory, "template")
             process.communicate(timeout=30)
-            self.assertNotEqual(os.listdir(directory), [])
+            left = os.listdir(directory)
+            self.script("pass", directory, "transaction").communicate(timeout=30)
+            self.assertEqual(os.listdir(directory), left)  # it might be new, and not locked yet
+            self.make_old(directory)
             self.script("pass", directory, "transaction").communicate(timeout=30)
             self.assertEqual(os.listdir(directory), [])
 
@@ -178,6 +185,7 @@ unittest.main(argv=["x"])
             assert living.stdout is not None
             self.assertEqual(living.stdout.readline(), "ready\n")
             alive = os.listdir(directory)
+            self.make_old(directory)
             self.script("pass", directory, "transaction").communicate(timeout=30)
             self.assertEqual(os.listdir(directory), alive)
             living.communicate(timeout=30)
@@ -186,10 +194,16 @@ unittest.main(argv=["x"])
         with inner.directory() as directory:
             (directory / "app.db").write_text("precious")
             (directory / "dbtestcase-of-somebody").write_text("a file")
-            (directory / "dbtestcase-new").mkdir()
-            os.symlink(directory, directory / "dbtestcase-link")
-            before = sorted(os.listdir(directory))
+            (directory / "dbtestcase-empty").mkdir()
+            (directory / "dbtestcase-project").mkdir()
+            (directory / "dbtestcase-project" / "owner.sqlite").touch()
+            (directory / "dbtestcase-project" / "precious").touch()
+            (directory / "dbtestcase-unmarked").mkdir()
+            (directory / "dbtestcase-unmarked" / "owner.sqlite").touch()
+            os.symlink(directory / "dbtestcase-unmarked", directory / "dbtestcase-link")
+            self.make_old(directory)
+            before = sorted(directory.rglob("*"))
             _, errors = self.script("pass", directory, "truncation").communicate(timeout=30)
             self.assertIn("OK", errors)
-            self.assertEqual(sorted(os.listdir(directory)), before)
+            self.assertEqual(sorted(directory.rglob("*")), before)
             self.assertEqual((directory / "app.db").read_text(), "precious")

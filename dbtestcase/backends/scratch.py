@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -15,14 +16,16 @@ from ..exceptions import BackendError
 
 _PREFIX = "dbtestcase-"
 _OWNER = "owner.sqlite"
-_GRACE = 60.0  # seconds a directory may exist before its owner has marked it
+_MARK = int.from_bytes(b"dbtc", "big")  # SQLite's application_id of the owner file
+_OURS = re.compile(r"(owner|\d+)\.sqlite(-wal|-shm|-journal)?")
+_GRACE = 60.0  # seconds in which the owner of a new directory has surely locked it
 
 
 class ScratchDirectory:
     """A private directory inside ``parent``, removed at exit.
 
-    Its owner holds a lock in it for as long as the process lives. A directory whose lock
-    can be had belongs to a killed process; making a new one removes those beside it.
+    Its owner holds a lock in it for as long as the process lives. A directory whose lock can be
+    had a minute later belongs to a killed process; making a new one removes those beside it.
 
     :raises BackendError: ``parent`` does not exist or cannot be written to.
     """
@@ -36,10 +39,12 @@ class ScratchDirectory:
                 "  To fix this, name an existing directory that you may write to, or use sqlite://"
             ) from error
         self._pid = os.getpid()
-        self._lock = _lock(self.path)
+        self._lock = _connect(self.path)
+        self._lock.execute(f"PRAGMA application_id = {_MARK}")
+        self._lock.execute("BEGIN EXCLUSIVE")
         atexit.register(self.remove)
         for other in parent.glob(_PREFIX + "*"):
-            if other != self.path and other.is_dir() and not other.is_symlink():
+            if other != self.path:
                 _sweep(other)
 
     def is_ours(self) -> bool:
@@ -55,26 +60,22 @@ class ScratchDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _lock(directory: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
+def _connect(directory: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
         directory / _OWNER, timeout=0, isolation_level=None, check_same_thread=False
     )
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _sweep(directory: Path) -> None:
+    """Remove ``directory`` if a process that is no longer alive made it for its databases."""
+    if directory.is_symlink() or not (directory / _OWNER).is_file():
+        return
     try:
-        if not (directory / _OWNER).exists():
-            if time.time() - directory.stat().st_mtime < _GRACE:
-                return
-            shutil.rmtree(directory)
-            return
-        with closing(_lock(directory)):
-            shutil.rmtree(directory)
-    except (OSError, sqlite3.OperationalError):
+        old = time.time() - directory.stat().st_mtime > _GRACE
+        if old and all(_OURS.fullmatch(name) for name in os.listdir(directory)):
+            with closing(_connect(directory)) as owner:
+                owner.execute("BEGIN EXCLUSIVE")
+                if owner.execute("PRAGMA application_id").fetchone()[0] == _MARK:
+                    shutil.rmtree(directory)
+    except (OSError, sqlite3.DatabaseError):
         return  # in use, another user's, or being swept by another process just now
