@@ -30,7 +30,8 @@ class ClassLoop:
         return self._runner.run(coroutine, context=context)
 
     def borrow(self) -> BorrowedRunner:
-        """Return a runner for one test."""
+        """Return a runner for one test, which makes the loop the current one again."""
+        asyncio.set_event_loop(self._runner.get_loop())
         return BorrowedRunner(self)
 
     def tasks(self) -> set[asyncio.Task[Any]]:

@@ -62,6 +62,20 @@ class EventLoop(unittest.TestCase):
 
         inner.passed(self, inner.run(WithFactory), 1)
 
+    def test_is_current_in_every_test(self) -> None:
+        class Current(Inner):
+            def setUp(self) -> None:
+                super().setUp()
+                self.loop = asyncio.get_event_loop()
+
+            def test_1_runs_another_loop(self) -> None:
+                asyncio.run(asyncio.sleep(0))
+
+            async def test_2(self) -> None:
+                self.assertIs(self.loop, asyncio.get_running_loop())
+
+        inner.passed(self, inner.run(Current), 2)
+
     def test_tasks_that_a_test_leaves_are_cancelled_those_of_the_class_are_not(self) -> None:
         class Tasks(Inner):
             @classmethod
