@@ -16,6 +16,8 @@ from .rows import Rows, table_name, table_names
 from .schema import metadata_in
 from .statements import caller, recording
 
+__unittest = True  # unittest leaves frames of this module out of failures
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 

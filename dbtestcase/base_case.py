@@ -100,6 +100,14 @@ class BaseDatabaseTestCase(unittest.TestCase):
         super().__init_subclass__(**kwargs)
         check_options(cls)
 
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        lifecycle = self._dbtestcase_class()
+        if lifecycle is None:
+            return super().run(result)
+        refusal = _TEST_NOT_SET_UP.format(case=type(self).__qualname__, name="engine")
+        with lifecycle.running(refusal):
+            return super().run(result)
+
     @classmethod
     def setUpDatabase(cls, connection: Connection) -> None:
         """Create the schema, once for each template.

@@ -11,6 +11,8 @@ from .base_case import BaseDatabaseTestCase, FromClass, FromTest, overrides
 from .event_loop import run_alone
 from .statements import UNRECORDED
 
+__unittest = True  # unittest leaves frames of this module out of failures
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session

@@ -62,7 +62,9 @@ class ClassData:
                 for found in _mapped_objects(value):
                     self._copy_graph(self._in_session(found, session, name), copies)
             for row in self._rows.values():
-                copies.expire(row.copy, inspect(row.copy).mapper.relationships.keys())
+                relationships = inspect(row.copy).mapper.relationships.keys()
+                if relationships:  # to expire no attributes means to expire all of them
+                    copies.expire(row.copy, relationships)
             copies.expunge_all()
         for name, value in self._values.items():
             if type(value) in (list, tuple, set, dict) or _is_mapped(value):

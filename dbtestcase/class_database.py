@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from .engines import Engines
+from .exceptions import NotReadyError
 from .sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class ClassDatabase:
         self._leads_to: Database | None = None
         self._run: RunCoroutine
         self.sandbox = Sandbox(self._database.connection, backend)
-        self.engines = Engines(backend, self._connect)
+        self.engines = Engines(backend, self._connect, self._admit)
+        self.refusal = ""  # why nobody may take a connection now, if so
 
     def open(self, *, all_in_sandbox: bool, run: RunCoroutine) -> None:
         """Make ready for a test class.
@@ -111,6 +113,10 @@ class ClassDatabase:
         self.engines.close_connections(self._run)
         if database is not None:
             database.disconnect()
+
+    def _admit(self) -> None:
+        if self.refusal:
+            raise NotReadyError(self.refusal)
 
     def _connect(self) -> DBAPIConnection:
         if self._leads_to is not None:

@@ -34,11 +34,18 @@ class Engines:
 
     :param backend: where their dialect and driver come from.
     :param connect: returns a DBAPI connection: a stand-in, or one with its own transactions.
+    :param admit: raises if nobody may take a connection now.
     """
 
-    def __init__(self, backend: Backend, connect: Callable[[], DBAPIConnection]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        connect: Callable[[], DBAPIConnection],
+        admit: Callable[[], None],
+    ) -> None:
         self._backend = backend
         self._connect = connect
+        self._admit = admit
         self._redirected: list[Engine] = []
         self._opened: list[ConnectionPoolEntry] = []  # the async ones
 
@@ -104,7 +111,7 @@ class Engines:
         url = self._backend.driver_url(is_async=is_async)
         pool_class = AsyncAdaptedQueuePool if is_async else QueuePool
         engine = create(url, creator=connect, poolclass=pool_class, pool_size=0)
-        event.listen(getattr(engine, "sync_engine", engine).pool, "checkout", _checked_out)
+        event.listen(getattr(engine, "sync_engine", engine).pool, "checkout", self._checked_out)
         return engine
 
     def _pool(self, dialect: Dialect, url: URL, listeners: Pool) -> Pool:
@@ -120,7 +127,7 @@ class Engines:
         def forward(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
             listeners.dispatch.connect(connection, record)
 
-        event.listen(pool, "checkout", _checked_out)
+        event.listen(pool, "checkout", self._checked_out)
         return pool
 
     def _open(self, dialect: Dialect, url: URL, record: ConnectionPoolEntry) -> DBAPIConnection:
@@ -136,11 +143,11 @@ class Engines:
             self._opened.append(record)
         return connection
 
-
-def _checked_out(connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
-    source = record.info[_SOURCE]
-    if isinstance(source, SandboxedConnection):
-        source.check_out(caller())
+    def _checked_out(self, connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
+        self._admit()
+        source = record.info[_SOURCE]
+        if isinstance(source, SandboxedConnection):
+            source.check_out(caller())
 
 
 async def _close_all(opened: Iterable[ConnectionPoolEntry]) -> None:
@@ -151,13 +158,15 @@ async def _close_all(opened: Iterable[ConnectionPoolEntry]) -> None:
 def resolve_engines(value: Any) -> list[Engine]:
     """Return the engines that the ``engines`` option stands for, async ones as ``sync_engine``.
 
-    :param value: an ``Engine``, an ``AsyncEngine``, ``"module:attribute"``, a function that
+    :param value: None, an ``Engine``, an ``AsyncEngine``, ``"module:attribute"``, a function that
         returns one of these, or a list or tuple of them.
     :raises OptionError: it is anything else, or names what cannot be imported.
     """
     if isinstance(value, (list, tuple)):
         found = [engine for item in value for engine in resolve_engines(item)]
         return list(dict.fromkeys(found))
+    if value is None:
+        return []
     written = repr(value)
     if isinstance(value, str):
         value = _import(value)
@@ -178,7 +187,7 @@ def resolve_engines(value: Any) -> list[Engine]:
 
 def _import(path: str) -> Any:
     module_name, _, attribute = path.partition(":")
-    if not attribute:
+    if not attribute or attribute.startswith("//"):
         raise OptionError(
             f'engines contains {path!r}; write "module:attribute", as in "app.db:engine"'
         )

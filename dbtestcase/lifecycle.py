@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .class_database import ClassDatabase, RunCoroutine
@@ -75,15 +75,25 @@ class ClassLifecycle:
         self._data = ClassData(self._case, self._before, instances_of)
         self._data.capture(session)
 
+    @contextmanager
+    def running(self, refusal: str) -> Iterator[None]:
+        """Refuse connections with that message while a test runs, except as it is set up."""
+        self._database.refusal = refusal
+        try:
+            yield
+        finally:
+            self._database.refusal = ""
+
     def start_test(self, test: Any, method_name: str) -> TestLifecycle:
         """Make the database ready for one test."""
+        refusal, self._database.refusal = self._database.refusal, ""
         if not self._database.sandbox.intact:
             self._forget_data()
             self._database.rebuild()
             self.load_data()
         isolation = isolation_of(self._case, method_name)
         self._database.start_test(test.id(), isolation)
-        return TestLifecycle(self._database, isolation, self._data)
+        return TestLifecycle(self._database, isolation, self._data, refusal)
 
     def _forget_data(self) -> None:
         if self._data is not None:
@@ -94,10 +104,13 @@ class ClassLifecycle:
 class TestLifecycle:
     """One test, from its ``setUp`` to its clean-ups."""
 
-    def __init__(self, database: ClassDatabase, isolation: str, data: ClassData | None) -> None:
+    def __init__(
+        self, database: ClassDatabase, isolation: str, data: ClassData | None, refusal: str
+    ) -> None:
         self._database = database
         self._isolation = isolation
         self._data = data
+        self._refusal = refusal
         self.instances: Instances | None = None  # of class data
         self.given: dict[str, Any] = {}  # what the test was given, by attribute
 
@@ -112,6 +125,7 @@ class TestLifecycle:
 
     def abandon(self) -> None:
         """The test is over; its sessions and connections are about to be closed."""
+        self._database.refusal = self._refusal
         self._database.abandon_test(self._isolation)
 
     def finish(self) -> None:

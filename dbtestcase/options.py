@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from difflib import get_close_matches
-from inspect import iscoroutinefunction, isfunction
+from inspect import iscoroutinefunction, isfunction, signature
+from types import FunctionType
 from typing import Any, Literal, TypeVar, get_args
 from unittest import IsolatedAsyncioTestCase
 
@@ -31,6 +32,8 @@ PROVIDED = ("session", "connection", "engine", "session_factory")
 
 _MARK = "dbtestcase_isolation"
 
+_METHODS = (FunctionType, classmethod, staticmethod, property)
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -40,9 +43,13 @@ def isolation(value: Isolation) -> Callable[[Function], Function]:
     :param value: as for the class option of the same name.
     :raises OptionError: ``value`` is no isolation.
     """
+    if callable(value):
+        raise OptionError('isolation has no value; write for example @isolation("truncation")')
     _check_isolation(value)
 
     def decorate(test: Function) -> Function:
+        if isinstance(test, type):
+            raise OptionError(f'{test.__qualname__} is a class; write isolation = "{value}" in it')
         setattr(test, _MARK, value)
         return test
 
@@ -101,7 +108,7 @@ def _check_name(name: str, value: Any) -> None:
         raise OptionError(f"{name} is what dbtestcase gives to each test; use another name{hint}")
     if name == "migrations":
         raise OptionError("migrations are not supported by this version; use metadata")
-    if name.startswith("_") or callable(value) or name in OPTIONS:
+    if name.startswith("_") or name in OPTIONS or isinstance(value, _METHODS):
         return
     near = get_close_matches(name, OPTIONS, n=1, cutoff=0.85)
     if near:
@@ -112,18 +119,32 @@ def _check_hook(name: str, value: Any, case: type) -> None:
     function = getattr(value, "__func__", value)
     if not isfunction(function):
         return
-    if name not in HOOKS + ASYNC_HOOKS:
-        near = get_close_matches(name.lower(), map(str.lower, HOOKS + ASYNC_HOOKS), 1, cutoff=0.9)
-        meant = [hook for hook in HOOKS + ASYNC_HOOKS if hook.lower() in near]
-        if meant:
-            raise OptionError(f"{name} is never called; did you mean {meant[0]}?")
-    elif not isinstance(value, classmethod):
-        raise OptionError(f"{name} is called on the class; put @classmethod on it")
-    elif name in ASYNC_HOOKS and not issubclass(case, IsolatedAsyncioTestCase):
+    is_async = issubclass(case, IsolatedAsyncioTestCase)
+    if name.startswith("test") and iscoroutinefunction(function) and not is_async:
+        raise OptionError(f"{name} is a coroutine; derive the class from AsyncDatabaseTestCase")
+    if name in ASYNC_HOOKS and not is_async:
         raise OptionError(f"{name} is never called; it is for AsyncDatabaseTestCase")
-    elif iscoroutinefunction(function) is not (name in ASYNC_HOOKS):
-        fix = "make it an async def" if name in ASYNC_HOOKS else _plain_def_or_async_hook(name)
-        raise OptionError(f"{name} is {'not ' if name in ASYNC_HOOKS else ''}a coroutine; {fix}")
+    if name in HOOKS + ASYNC_HOOKS:
+        _check_signature(name, value, function)
+        return
+    near = get_close_matches(name.lower(), map(str.lower, HOOKS + ASYNC_HOOKS), 1, cutoff=0.9)
+    for hook in HOOKS + ASYNC_HOOKS:
+        if hook.lower() in near:
+            raise OptionError(f"{name} is never called; did you mean {hook}?")
+
+
+def _check_signature(name: str, value: Any, function: Any) -> None:
+    if not isinstance(value, classmethod):
+        raise OptionError(f"{name} is called on the class; put @classmethod on it")
+    if iscoroutinefunction(function) and name in HOOKS:
+        raise OptionError(f"{name} is a coroutine; {_plain_def_or_async_hook(name)}")
+    if not iscoroutinefunction(function) and name in ASYNC_HOOKS:
+        raise OptionError(f"{name} is not a coroutine; make it an async def")
+    argument = {"setUpDatabase": "connection", "asyncSetUpClass": "", "asyncTearDownClass": ""}
+    arguments = ["cls", argument.get(name, "session")]
+    if len(signature(function).parameters) != len(list(filter(None, arguments))):
+        written = ", ".join(filter(None, arguments))
+        raise OptionError(f"{name} is called with other arguments; write def {name}({written})")
 
 
 def _plain_def_or_async_hook(name: str) -> str:

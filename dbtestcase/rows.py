@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table, func, inspect, select
-from sqlalchemy.exc import CompileError
+from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.sql import ClauseElement, FromClause
 
 from .exceptions import UsageError
@@ -54,7 +54,17 @@ class Rows:
     def count(self) -> int:
         """Return how many rows there are."""
         query = select(func.count()).select_from(self._source).where(*self._where)
-        return self._connection.execute(query).scalar_one()
+        try:
+            return self._connection.execute(query).scalar_one()
+        except DBAPIError as error:
+            self._connection.rollback()
+            names = table_names(self._connection)
+            if self.table in names:
+                raise
+            raise UsageError(
+                f"there is no table {self.table} in the database; it has: "
+                f"{', '.join(names) or 'none'}. Is it part of the class option metadata?"
+            ) from error
 
     def describe(self, *, matching: bool) -> str:
         """Return the rows as text, or all rows of the table if they need not match."""

@@ -75,7 +75,7 @@ class Sandbox:
         self._owners: dict[int, Owner] = {}
         self._count = 0
         self._noted: Savepoint | None = None  # where the statement was noted as a write
-        self._violation: IsolationError | None = None
+        self._violations: list[IsolationError] = []
 
     def attach(self, connection: DBAPIConnection) -> None:
         """Work on ``connection``, to a clean database, from now on."""
@@ -89,7 +89,7 @@ class Sandbox:
         """Begin ``test``: nested in the class's transaction where there is one."""
         with self.lock:
             self._test = test
-            self._violation = None
+            self._violations.clear()
             if self._began:
                 self._test_savepoint = self.savepoint(self)
                 self._hold(self._test_savepoint)
@@ -105,7 +105,7 @@ class Sandbox:
             self._expire_owners()
             try:
                 self.check_intact()
-                if self._test_savepoint is not None and self.intact:
+                if self._test_savepoint is not None and self._test_savepoint.held:
                     self._undo(self._test_savepoint)
                     self._test_savepoint.ended = True
                     self._release_ended()
@@ -114,9 +114,9 @@ class Sandbox:
             finally:
                 self._test = ""
                 self._test_savepoint = None
-            violation, self._violation = self._violation, None
-        if violation is not None and was_swallowed(violation):
-            raise violation
+            violations = self._violations.copy()
+        if violations and all(map(was_swallowed, violations)):
+            raise violations[0]
 
     def finish_class(self) -> None:
         """Undo what was done outside the tests: class data and ``setUpClass``."""
@@ -129,6 +129,8 @@ class Sandbox:
         """Raise if the transaction that should be open no longer is."""
         if self._began and not self.driver.in_transaction(self.connection):
             self.intact = self._began = False
+            for savepoint in self._held:
+                savepoint.held = False
             self._held.clear()
             raise self._violate(transaction_ended(self._where()))
 
@@ -255,5 +257,5 @@ class Sandbox:
         return self._test or "the set-up of the class"
 
     def _violate(self, error: IsolationError) -> IsolationError:
-        self._violation = error
+        self._violations.append(error)
         return error

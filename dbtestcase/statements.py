@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
@@ -105,6 +106,7 @@ def recording(engines: Iterable[Engine]) -> Iterator[list[Statement]]:
 _LIBRARIES = (
     os.path.dirname(__file__) + os.sep,
     os.path.dirname(sqlalchemy.__file__) + os.sep,
+    contextlib.__file__,
     "<",  # code that SQLAlchemy generates
 )
 

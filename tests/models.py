@@ -31,6 +31,14 @@ class Post(Base):
     author: Mapped[User] = relationship(back_populates="posts")
 
 
+class Tag(Base):
+    """Without a relationship, and with a key that is no number."""
+
+    __tablename__ = "tags"
+    word: Mapped[str] = mapped_column(primary_key=True)
+    color: Mapped[str | None]
+
+
 def register(name: str) -> None:
     """Commit a user through the application's own engine."""
     with Session(app_engine) as session:

@@ -6,7 +6,7 @@ import unittest
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase, UsageError
 
@@ -133,7 +133,7 @@ class Rows(DatabaseTestCase):
             ("users has no column 'nmae'; did you mean 'name'?", "users", {"nmae": "x"}),
             ("users has no column 'zzz'; it has id, name, age", "users", {"zzz": "x"}),
             ("there is no table 'user'; did you mean 'users'?", "user", {}),
-            ("there is no table 'zzz'; there are: posts, users", "zzz", {}),
+            ("there is no table 'zzz'; there are: posts, tags, users", "zzz", {}),
             ("is neither a mapped class, nor a Table, nor the name of a table", int, {}),
             ("write User and the values of its columns", self.alice, {}),
         ]
@@ -142,6 +142,22 @@ class Rows(DatabaseTestCase):
                 with self.subTest(message), self.assertRaises(UsageError) as raised:
                     assertion(target, **values)
                 self.assertIn(message, str(raised.exception))
+
+    def test_model_whose_table_is_not_there(self) -> None:
+        class Elsewhere(DeclarativeBase):
+            pass
+
+        class Missing(Elsewhere):
+            __tablename__ = "missing"
+            id: Mapped[int] = mapped_column(primary_key=True)
+
+        with self.assertRaises(UsageError) as raised:
+            self.assertDatabaseCount(Missing, 0)
+        self.assertEqual(
+            str(raised.exception),
+            "there is no table missing in the database; it has: posts, tags, users. "
+            "Is it part of the class option metadata?",
+        )
 
     def test_conditions_that_are_none(self) -> None:
         with self.assertRaisesRegex(UsageError, "{'age': 30} is not an SQL expression"):

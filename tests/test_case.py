@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -272,6 +275,34 @@ class SetUpForgotten(unittest.TestCase):
         self.assertIn("Forgetful: self.session", message)
         self.assertIn("call super().setUp() first in your setUp", message)
 
+    def test_super_set_up_where_only_the_application_uses_the_database(self) -> None:
+        class Forgetful(Inner):
+            def setUp(self) -> None:
+                pass
+
+            def test(self) -> None:
+                register("bob")
+
+        class Early(Inner):
+            def setUp(self) -> None:
+                register("bob")
+                super().setUp()
+
+            def test(self) -> None: ...
+
+        class Late(Inner):
+            def setUp(self) -> None:
+                self.addCleanup(register, "bob")
+                super().setUp()
+
+            def test(self) -> None: ...
+
+        for case in (Forgetful, Early, Late):
+            with self.subTest(case.__name__):
+                message = inner.only_error(self, inner.run(case))
+                self.assertIn("NotReadyError", message)
+                self.assertIn("call super().setUp() first in your setUp", message)
+
     def test_super_set_up_class(self) -> None:
         class Forgetful(Inner):
             @classmethod
@@ -326,6 +357,62 @@ class BrokenIsolation(unittest.TestCase):
         self.assertIn(TransactionEndedError.__name__, message)
         self.assertIn("Broken.test_1_breaks", message)
         self.assertIn('@dbtestcase.isolation("truncation")', message)
+
+    def test_transaction_ended_inside_a_transaction_of_the_application(self) -> None:
+        class Broken(Inner):
+            def test(self) -> None:
+                with self.engine.begin() as connection:
+                    for _ in range(2):
+                        connection.execute(
+                            text("INSERT OR ROLLBACK INTO users (id, name) VALUES (1, 'bob')")
+                        )
+
+        message = inner.only_error(self, inner.run(Broken))
+        self.assertIn("TransactionEndedError: ", message.rstrip().splitlines()[-2])
+
+    def test_violation_in_a_thread_is_reported_once(self) -> None:
+        class Threaded(Inner):
+            def test(self) -> None:
+                self.session.add(User(name="outer"))
+                self.session.flush()
+                register("inner")
+                with ThreadPoolExecutor(3) as pool:
+                    list(pool.map(lambda _: self.session.rollback(), range(1)))
+
+        message = inner.only_error(self, inner.run(Threaded))
+        self.assertIn("InterleavedTransactionsError", message)
+
+    def test_thread_that_outlives_its_test(self) -> None:
+        stop = threading.Event()
+        started = threading.Event()
+        errors = []
+
+        def write() -> None:
+            try:
+                while not stop.is_set():
+                    with Session(app_engine) as session:
+                        session.execute(text("UPDATE users SET age = 1"))
+                        session.commit()
+                    started.set()
+            except Exception as error:
+                errors.append(error)
+
+        logging.disable()  # of the connections that are closed under the thread
+        self.addCleanup(logging.disable, logging.NOTSET)
+        thread = threading.Thread(target=write)
+        self.addCleanup(thread.join)
+        self.addCleanup(stop.set)
+
+        class Threads(Inner):
+            isolation = "truncation"
+
+            def test_1_starts_it(self) -> None:
+                thread.start()
+                started.wait(10)
+
+            def test_2(self) -> None: ...
+
+        inner.passed(self, inner.run(Threads), 2)
 
     def test_violation_that_the_application_swallows(self) -> None:
         def application(session: Session) -> None:

@@ -33,6 +33,8 @@ class RefusedAtDefinition(unittest.TestCase):
             ),
             ({"database": "sqllite://"}, "did you mean sqlite://?"),
             ({"database": "oracle://"}, "no backend is called 'oracle'; supported: sqlite"),
+            ({"metdata": Base}, "there is no option metdata; did you mean metadata?"),
+            ({"database": "sqlite://?foreignkeys=off"}, "foreignkeys is unknown; there is foreign"),
             ({"database": "no url"}, "'no url' is not a database URL"),
             ({"database": 42}, "database = 42 is not a string"),
             ({"database": "sqlite+pysqlcipher://"}, "SQLite works with pysqlite and aiosqlite"),
@@ -61,6 +63,15 @@ class RefusedAtDefinition(unittest.TestCase):
     def test_decorator(self) -> None:
         with self.assertRaisesRegex(OptionError, "did you mean 'template'"):
             dbtestcase.isolation("templat")  # type: ignore[arg-type]
+        with self.assertRaisesRegex(OptionError, "write for example @isolation"):
+
+            @dbtestcase.isolation  # type: ignore[arg-type]
+            def test() -> None: ...
+
+        with self.assertRaisesRegex(OptionError, 'Case is a class; write isolation = "template"'):
+
+            @dbtestcase.isolation("template")
+            class Case(DatabaseTestCase): ...
 
     def test_attributes_of_the_project_are_left_alone(self) -> None:
         type("UserTests", (DatabaseTestCase,), {"fixtures": [], "isolation_level": "x", "url": "/"})
@@ -85,6 +96,13 @@ class HooksRefusedAtDefinition(unittest.TestCase):
             self.refused(base, "is a coroutine; make it a plain def", setUpDatabase=coroutine)
         self.refused(
             DatabaseTestCase, "it is for AsyncDatabaseTestCase", asyncSetUpTestData=coroutine
+        )
+        self.refused(
+            DatabaseTestCase, "derive the class from AsyncDatabaseTestCase", test_it=async_hook
+        )
+        django = classmethod(lambda cls: None)
+        self.refused(
+            DatabaseTestCase, "write def setUpTestData(cls, session)", setUpTestData=django
         )
         self.refused(
             AsyncDatabaseTestCase, "not a coroutine; make it an async def", asyncSetUpClass=plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from dbtestcase.backends.sqlite_database import reads
+from dbtestcase.backends.sqlite_connections import reads
 from dbtestcase.statements import transaction_control
 
 

@@ -18,7 +18,8 @@ from sqlalchemy.engine import URL
 from ..exceptions import OptionError
 from .base import Backend, Database, DriverPackage, Features
 from .scratch import ScratchDirectory
-from .sqlite_database import SQLiteDatabase, reads
+from .sqlite_connections import reads
+from .sqlite_database import SQLiteDatabase
 from .sqlite_sandbox import SQLiteSandboxedConnection
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class SQLiteBackend(Backend):
 
     def __init__(self, url: URL) -> None:
         super().__init__(url.set(database=None, query={}))
+        unknown = ", ".join(set(url.query) - {"foreign_keys"})
+        if unknown:
+            raise OptionError(f"database = '{url}': {unknown} is unknown; there is foreign_keys")
         self._file = url.database if url.database not in (None, "", ":memory:") else None
         self._foreign_keys = _switch(url, "foreign_keys")
         self._scratch: ScratchDirectory | None = None

@@ -19,7 +19,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
 
-from ..models import Base, Post, User, app_async_engine, app_engine
+from ..models import Base, Post, Tag, User, app_async_engine, app_engine
 
 
 class Sync(DatabaseTestCase):
@@ -78,7 +78,8 @@ class Behaviour:
     @classmethod
     def setUpTestData(cls, session: Session) -> None:
         cls.alice = User(name="alice", posts=[Post(title="one"), Post(title="two")])
-        session.add(cls.alice)
+        cls.tag = Tag(word="red", color="#f00")
+        session.add_all([cls.alice, cls.tag])
 
     def names(self) -> list[str]:
         with self.own_engine.connect() as connection:

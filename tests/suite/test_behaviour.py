@@ -205,6 +205,11 @@ class EveryIsolation(Behaviour):
         self.own_session.commit()
         self.assertEqual(self.names(), ["changed"])
 
+    def test_class_data_is_loaded(self) -> None:
+        with self.assertNumQueries(0):
+            self.assertEqual((self.tag.word, self.tag.color), ("red", "#f00"))
+            self.assertEqual(self.alice.posts[1].title, "two")
+
     def test_class_data_can_be_deleted(self) -> None:
         for post in list(self.alice.posts):
             self.own_session.delete(post)

@@ -1,0 +1,113 @@
+"""The connections to SQLite databases, and what their statements do."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from ..statements import first_word, transaction_control
+
+_CONTENT = re.compile(r"user_version|application_id", re.IGNORECASE)  # pragmas that write
+_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
+
+
+@lru_cache(maxsize=2048)
+def reads(sql: str) -> bool:
+    """Tell whether ``sql`` certainly writes nothing."""
+    word = first_word(sql)
+    if word == "WITH":
+        return _WRITES.search(sql) is None
+    if word == "PRAGMA":
+        return "=" not in sql or _CONTENT.search(sql) is None
+    return word in {"SELECT", "VALUES", "EXPLAIN"}
+
+
+def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class SharedConnection(sqlite3.Connection):
+    """The connection of a sandbox, in autocommit mode: the sandbox controls transactions."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "isolation_level": None})
+        #: The functions that stand-ins registered, by name and number of arguments.
+        self.functions: dict[tuple[str, int], Any] = {}
+
+
+class TransactionalConnection(sqlite3.Connection):
+    """A connection that begins a transaction before any statement that writes.
+
+    ``sqlite3`` by itself does so before INSERT, UPDATE and DELETE only, which leaves savepoints
+    and DDL outside of transactions. ``isolation_level`` None means autocommit, as there. A lock
+    lets it be closed while another thread uses it, which ``sqlite3`` does not survive.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "isolation_level": None})
+        self.autocommits = False
+        self.lock = threading.RLock()
+
+    @property  # type: ignore[override]
+    def isolation_level(self) -> str | None:
+        return None if self.autocommits else ""
+
+    @isolation_level.setter
+    def isolation_level(self, level: str | None) -> None:
+        if level is None:
+            self.commit()  # as sqlite3 does
+        self.autocommits = level is None
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(factory or TransactionalCursor)
+
+    commit = _locked(sqlite3.Connection.commit)
+    rollback = _locked(sqlite3.Connection.rollback)
+    close = _locked(sqlite3.Connection.close)
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        return self.cursor().execute(sql, *args)
+
+    def executemany(self, sql: str, *args: Any) -> Any:
+        return self.cursor().executemany(sql, *args)
+
+
+class TransactionalCursor(sqlite3.Cursor):
+    @property
+    def lock(self) -> threading.RLock:
+        lock: threading.RLock = self.connection.lock  # type: ignore[attr-defined]
+        return lock
+
+    @_locked
+    def execute(self, sql: str, *args: Any) -> Any:
+        self._begin_before(sql)
+        return super().execute(sql, *args)
+
+    @_locked
+    def executemany(self, sql: str, *args: Any) -> Any:
+        self._begin_before(sql)
+        return super().executemany(sql, *args)
+
+    fetchone = _locked(sqlite3.Cursor.fetchone)
+    fetchmany = _locked(sqlite3.Cursor.fetchmany)
+    fetchall = _locked(sqlite3.Cursor.fetchall)
+    close = _locked(sqlite3.Cursor.close)
+    __next__ = _locked(sqlite3.Cursor.__next__)
+
+    def _begin_before(self, sql: str) -> None:
+        connection: Any = self.connection
+        if connection.in_transaction or connection.autocommits or reads(sql):
+            return
+        control = transaction_control(sql)
+        if control is None or control.verb == "savepoint":
+            super().execute("BEGIN")
