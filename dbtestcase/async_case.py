@@ -145,7 +145,7 @@ class AsyncDatabaseTestCase(
         if self._dbtestcase_class() is None:
             super()._setupAsyncioRunner()  # type: ignore[misc]
         else:
-            self._asyncioRunner = self._dbtestcase_loop.borrow()
+            self._asyncioRunner = self._dbtestcase_runner = self._dbtestcase_loop.borrow()
 
     @classmethod
     def _dbtestcase_load_data(cls) -> None:
@@ -172,7 +172,7 @@ class AsyncDatabaseTestCase(
                 last.callback(self._dbtestcase_close_spare, self._dbtestcase_lifecycle)
             last.callback(lambda: self._dbtestcase_loop.run(_close(test.opened())))
             last.callback(test.abandon)
-            self._asyncioRunner.cancel_tasks()
+            self._dbtestcase_runner.cancel_tasks()
 
     @classmethod
     def _dbtestcase_close_spare(cls, lifecycle: ClassLifecycle) -> None:

@@ -45,7 +45,24 @@ class SharedConnection(sqlite3.Connection):
         self.functions: dict[tuple[str, int], Any] = {}
 
 
-class TransactionalConnection(sqlite3.Connection):
+class WithIsolationLevel:
+    """The ``isolation_level`` of ``sqlite3``: None for autocommit, else an empty string."""
+
+    autocommits: bool
+    commit: Callable[..., Any]
+
+    @property
+    def isolation_level(self) -> str | None:
+        return None if self.autocommits else ""
+
+    @isolation_level.setter
+    def isolation_level(self, level: str | None) -> None:
+        if level is None:
+            self.commit()  # as sqlite3 does
+        self.autocommits = level is None
+
+
+class TransactionalConnection(WithIsolationLevel, sqlite3.Connection):  # type: ignore[misc]
     """A connection that begins a transaction before any statement that writes.
 
     ``sqlite3`` by itself does so before INSERT, UPDATE and DELETE only, which leaves savepoints
@@ -57,16 +74,6 @@ class TransactionalConnection(sqlite3.Connection):
         super().__init__(*args, **{**options, "isolation_level": None})
         self.autocommits = False
         self.lock = threading.RLock()
-
-    @property  # type: ignore[override]
-    def isolation_level(self) -> str | None:
-        return None if self.autocommits else ""
-
-    @isolation_level.setter
-    def isolation_level(self, level: str | None) -> None:
-        if level is None:
-            self.commit()  # as sqlite3 does
-        self.autocommits = level is None
 
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(factory or TransactionalCursor)

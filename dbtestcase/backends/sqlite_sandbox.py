@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any
 
 from ..connections import SandboxedConnection, SandboxedCursor
+from .sqlite_connections import WithIsolationLevel
 
 # Settings of a connection, not of the data. The sandbox's one connection has its own, so
 # what an application sets on a connection of its own is answered with the value in force.
@@ -18,7 +19,7 @@ _SETTING = re.compile(
 )
 
 
-class SQLiteSandboxedConnection(SandboxedConnection):
+class SQLiteSandboxedConnection(WithIsolationLevel, SandboxedConnection):
     """A stand-in for ``sqlite3.Connection``, with the shortcuts that class has."""
 
     def cursor(self, *args: Any, **kwargs: Any) -> SQLiteSandboxedCursor:
@@ -36,16 +37,6 @@ class SQLiteSandboxedConnection(SandboxedConnection):
     @property
     def in_transaction(self) -> bool:
         return any(savepoint.held for savepoint in self.savepoints)
-
-    @property
-    def isolation_level(self) -> str | None:
-        return None if self.autocommits else ""
-
-    @isolation_level.setter
-    def isolation_level(self, level: str | None) -> None:
-        if level is None:
-            self.commit()  # as sqlite3 does
-        self.autocommits = level is None
 
     def create_function(self, name: str, narg: int, func: Any, **options: Any) -> None:
         """Register ``func`` unless it is there: SQLite refuses that while a query is read."""
