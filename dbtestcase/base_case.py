@@ -153,7 +153,7 @@ class BaseDatabaseTestCase(unittest.TestCase):
         lifecycle = self._dbtestcase_class()
         if lifecycle is None:
             raise _class_not_set_up(type(self), "database")
-        method_name = self.id().rpartition(".")[2]
+        method_name = unittest.TestCase.id(self).rpartition(".")[2]
         self._dbtestcase_test = lifecycle.start_test(self, method_name)
         self.addCleanup(clean_up, self._dbtestcase_test)
 

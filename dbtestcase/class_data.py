@@ -7,6 +7,7 @@ instance of its own, attached to its session, and so does everything it was rela
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, inspect
@@ -29,6 +30,11 @@ class Row:
 
     def __init__(self, copy: Any) -> None:
         self.copy = copy
+        values = {key: getattr(copy, key) for key in _columns(inspect(copy))}
+        #: Values that a test could change in place, such as those of JSON columns.
+        self.mutable = {
+            key: own for key, value in values.items() if (own := deepcopy(value)) is not value
+        }
         self.related: dict[str, list[Key]] = {}
         self.to_many: dict[str, bool] = {}
 
@@ -103,8 +109,7 @@ class ClassData:
             if _key(state) in self._rows:
                 continue
             assert state.session is not None
-            columns = [column.key for column in state.mapper.column_attrs if not column.deferred]
-            state.session.refresh(found, columns)
+            state.session.refresh(found, _columns(state))
             row = self._rows[_key(state)] = Row(copies.merge(found, load=False))
             loaded = [
                 relationship
@@ -154,7 +159,10 @@ class Instances:
             if one in self._session.identity_map:
                 self._instances[one] = self._session.identity_map[one]
                 continue
-            self._instances[one] = self._session.merge(self._rows[one].copy, load=False)
+            row = self._rows[one]
+            for name, value in row.mutable.items():
+                set_committed_value(row.copy, name, deepcopy(value))
+            self._instances[one] = self._session.merge(row.copy, load=False)
             created.append(one)
             for related in self._rows[one].related.values():
                 pending.extend(related)
@@ -213,6 +221,10 @@ def _load_reverse(relationship: RelationshipProperty[Any], members: list[Any]) -
     if reverse is not None and reverse.lazy not in _NOT_LOADED_BY_READING:
         for member in members:
             getattr(member, reverse.key)
+
+
+def _columns(state: InstanceState[Any]) -> list[str]:
+    return [column.key for column in state.mapper.column_attrs if not column.deferred]
 
 
 def _key(state: InstanceState[Any]) -> Key:

@@ -123,7 +123,7 @@ class SandboxedCursor:
             try:
                 return self._run(self._cursor.execute, sql, *args, **kwargs)
             except BaseException:
-                sandbox.forget_write(self.connection)  # what failed has changed nothing
+                sandbox.forget_write(self.connection)
                 raise
 
     def executemany(self, sql: str, *args: Any, **kwargs: Any) -> Any:

@@ -51,6 +51,8 @@ class Driver(Protocol):
 
     def reads(self, sql: str) -> bool: ...
 
+    def changes(self, connection: DBAPIConnection) -> int: ...
+
     def in_transaction(self, connection: DBAPIConnection) -> bool: ...
 
     def check_deferred_constraints(self, connection: DBAPIConnection) -> None: ...
@@ -166,10 +168,12 @@ class Sandbox:
             what = f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
             self._held[-1].writers[owner] = what
             self._noted = self._held[-1]
+            self._changes = self.driver.changes(self.connection)
 
     def forget_write(self, owner: Owner) -> None:
-        """Take back what :meth:`prepare_write` noted for the statement: it has changed nothing."""
-        if self._noted is not None:
+        """Take back what :meth:`prepare_write` noted for a statement that changed nothing."""
+        unchanged = self._noted and self._changes == self.driver.changes(self.connection)
+        if self._noted is not None and unchanged:
             self._noted.writers.pop(owner, None)
             self._noted = None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNRECORDED = {"dbtestcase_unrecorded": True}
 
 _SKIPPED = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
-_NAME = r"""["'`\[]?(?P<{}>\w+)["'`\]]?"""
+_NAME = r"""["'`\[]?(?P<{}>[^\s;"'`\[\]]+)["'`\]]?"""
 _CONTROL = (
     _SKIPPED
     + r"""(?:
@@ -38,9 +38,9 @@ _CONTROL = (
     + r"""
     | RELEASE(?:\s+SAVEPOINT)?\s+"""
     + _NAME.format("release")
-    + ")"
+    + ")(?:"
     + _SKIPPED
-    + ";?"
+    + ";)*"
     + _SKIPPED
 )
 

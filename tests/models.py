@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, create_engine
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 # Nothing is there: whatever reaches around a redirected engine fails.
@@ -37,6 +40,7 @@ class Tag(Base):
     __tablename__ = "tags"
     word: Mapped[str] = mapped_column(primary_key=True)
     color: Mapped[str | None]
+    more: Mapped[dict[str, Any] | None] = mapped_column(MutableDict.as_mutable(JSON))
 
 
 def register(name: str) -> None:

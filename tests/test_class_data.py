@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dbtestcase import DatabaseTestCase
 
 from . import inner
-from .models import Base, Post, User, app_engine
+from .models import Base, Post, Tag, User, app_engine
 
 
 class Inner(DatabaseTestCase):
@@ -151,6 +151,24 @@ class ClassData(unittest.TestCase):
                 self.assertIn("ClassDataError", message)
                 self.assertIn("Data.users holds a User that has no row", message)
                 self.assertIn("add it to the session in setUpTestData", message)
+
+    def test_values_changed_in_place_reach_no_other_test(self) -> None:
+        class Data(Inner):
+            @classmethod
+            def setUpTestData(cls, session: Session) -> None:
+                cls.tag = Tag(word="red", more={"list": [1]})
+                session.add(cls.tag)
+
+            def test_one(self) -> None:
+                self.assertEqual(self.tag.more, {"list": [1]})
+                self.tag.more["list"].append(2)
+                self.tag.more["new"] = True
+                self.session.commit()
+                self.assertEqual(self.tag.more, {"list": [1, 2], "new": True})
+
+            test_two = test_one
+
+        inner.passed(self, inner.run(Data), 2)
 
     def test_inherited_hook_runs_for_each_class(self) -> None:
         class First(Inner):

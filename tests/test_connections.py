@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import unittest
+from contextlib import suppress
 from typing import Any
 
 from dbtestcase import InterleavedTransactionsError
@@ -97,6 +98,27 @@ class StandIns(unittest.TestCase):
         self.second.commit()
         with self.assertRaises(InterleavedTransactionsError):
             self.first.rollback()
+
+    def test_changes_made_by_a_failing_statement_or_a_trigger_are_work_to_undo(self) -> None:
+        for statement in (
+            "INSERT OR FAIL INTO words VALUES ('a'), ('a')",
+            "INSERT INTO view VALUES ('a')",
+        ):
+            with self.subTest(statement):
+                self.first.executescript(
+                    "CREATE VIEW view AS SELECT word FROM words;"
+                    "CREATE TRIGGER t INSTEAD OF INSERT ON view "
+                    "BEGIN INSERT INTO words VALUES (new.word); END"
+                )
+                self.first.commit()
+                with suppress(sqlite3.IntegrityError):
+                    self.first.execute(statement)
+                self.add(self.second, "b")
+                self.second.commit()
+                with self.assertRaises(InterleavedTransactionsError):
+                    self.first.rollback()
+                self.sandbox.finish_test()
+                self.sandbox.start_test("the next")
 
     def test_savepoints_of_the_same_name_in_two_connections(self) -> None:
         for connection in (self.first, self.second):

@@ -15,6 +15,8 @@ class Statements(unittest.TestCase):
             " begin immediate ; ": ("begin", "begin immediate"),
             "START TRANSACTION": ("begin", "START TRANSACTION"),
             "COMMIT": ("commit", "COMMIT"),
+            "COMMIT ;; ": ("commit", "COMMIT"),
+            'SAVEPOINT "sp-1"': ("savepoint", "sp-1"),
             "-- done\nEND TRANSACTION": ("commit", "END TRANSACTION"),
             "/* no */ ROLLBACK": ("rollback", "ROLLBACK"),
             "SAVEPOINT sp": ("savepoint", "sp"),

@@ -116,6 +116,10 @@ class Backend(ABC):
         """Tell whether ``sql`` certainly writes nothing."""
 
     @abstractmethod
+    def changes(self, connection: DBAPIConnection) -> int:
+        """Return a number that is higher after a statement that changed rows."""
+
+    @abstractmethod
     def in_transaction(self, connection: DBAPIConnection) -> bool:
         """Tell whether a transaction is open on the real ``connection``."""
 

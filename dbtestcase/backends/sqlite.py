@@ -76,6 +76,10 @@ class SQLiteBackend(Backend):
     def reads(self, sql: str) -> bool:
         return reads(sql)
 
+    def changes(self, connection: DBAPIConnection) -> int:
+        changes: int = connection.total_changes
+        return changes
+
     def in_transaction(self, connection: DBAPIConnection) -> bool:
         return bool(connection.in_transaction)
 

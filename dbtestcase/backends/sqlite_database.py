@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ class SQLiteDatabase:
     def __init__(self, path: Path | None, *, foreign_keys: bool) -> None:
         self._path = path
         self._foreign_keys = foreign_keys
+        self._lock = threading.RLock()
+        self._dropped = False
         self._connections: list[TransactionalConnection] = []
         self.connection: Any = self._open(SharedConnection)
         if path is not None:
@@ -24,16 +27,20 @@ class SQLiteDatabase:
         self._version = self._data_version()
 
     def connect(self) -> Any:
-        connection = self._open(TransactionalConnection)
-        self._connections.append(connection)
-        return connection
+        with self._lock:
+            if self._dropped:
+                raise sqlite3.ProgrammingError("the database of this test has been removed")
+            connection = self._open(TransactionalConnection)
+            self._connections.append(connection)
+            return connection
 
     def disconnect(self) -> None:
-        while self._connections:
-            connection = self._connections.pop()
-            with suppress(sqlite3.ProgrammingError):  # closed already, by its pool
-                connection.interrupt()
-            connection.close()
+        with self._lock:
+            while self._connections:
+                connection = self._connections.pop()
+                with suppress(sqlite3.ProgrammingError):  # closed already, by its pool
+                    connection.interrupt()
+                connection.close()
 
     def _open(self, kind: type[sqlite3.Connection]) -> Any:
         connection = sqlite3.connect(
@@ -55,7 +62,9 @@ class SQLiteDatabase:
         self._version = self._data_version()
 
     def drop(self) -> None:
-        self.disconnect()
+        with self._lock:
+            self._dropped = True
+            self.disconnect()
         self.connection.close()
         if self._path is not None:
             for suffix in ("", "-wal", "-shm"):
