@@ -44,6 +44,7 @@ class ClassDatabase:
         :param run: runs a coroutine in the event loop of the class.
         """
         self._run = run
+        self.refusal = ""
         if not all_in_sandbox:
             self._committed = self._backend.create(self._template, concurrent=True)
             self.sandbox.attach(self._committed.connection)
@@ -78,6 +79,7 @@ class ClassDatabase:
 
     def close(self) -> None:
         """Undo what was done outside of tests and remove what only this class needed."""
+        self.refusal = "The test class that this engine or session belongs to is done."
         try:
             self.sandbox.finish_class()
         finally:

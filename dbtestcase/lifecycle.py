@@ -146,11 +146,12 @@ def _borrow(case: Any, cleanups: ExitStack) -> ClassDatabase:
         apply_schema(case, connection)
 
     backend = backend_of(case)
-    schema = schema_of(metadata_in(case.metadata))
+    metadata = metadata_in(case.metadata)
+    fingerprint = schema_of(metadata).fingerprint(backend.dialect)
     hooks = tuple(
         vars(base)["setUpDatabase"] for base in case.__mro__ if "setUpDatabase" in vars(base)
     )
-    key = (backend, schema, schema.fingerprint(backend.dialect), hooks)
+    key = (backend, metadata, fingerprint, hooks)
     database = provisioner.borrow(key, backend, build)
     cleanups.callback(provisioner.give_back, key, database)
     return database

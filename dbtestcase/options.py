@@ -58,7 +58,8 @@ def isolation(value: Isolation) -> Callable[[Function], Function]:
 
 def isolation_of(case: Any, method_name: str) -> str:
     """Return the isolation of one test method of ``case``."""
-    value: str = getattr(getattr(case, method_name, None), _MARK, case.isolation)
+    mark = getattr(getattr(case, method_name, None), _MARK, None)
+    value: str = mark if isinstance(mark, str) else case.isolation
     return value
 
 
@@ -79,7 +80,7 @@ def backend_of(case: Any) -> Backend:
 def used_isolations(case: Any) -> set[str]:
     """Return the isolations of ``case`` and of all its test methods."""
     marks = (getattr(getattr(case, name, None), _MARK, None) for name in dir(case))
-    return {case.isolation, *(mark for mark in marks if mark is not None)}
+    return {case.isolation, *(mark for mark in marks if isinstance(mark, str))}
 
 
 def check_options(case: Any) -> None:

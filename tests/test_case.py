@@ -462,6 +462,22 @@ class BrokenIsolation(unittest.TestCase):
 
         inner.passed(self, inner.run(Pooled), 2)
 
+    def test_engine_of_a_class_that_is_done(self) -> None:
+        kept = []
+
+        class Keeping(Inner):
+            def test(self) -> None:
+                kept.append(self.session_factory)
+
+        class After(Inner):
+            def test(self) -> None:
+                self.assertDatabaseEmpty()
+
+        inner.passed(self, inner.run(Keeping), 1)
+        with kept[0]() as session, self.assertRaisesRegex(NotReadyError, "is done"):
+            session.execute(text("INSERT INTO users (name) VALUES ('late')"))
+        inner.passed(self, inner.run(After), 1)
+
     def test_session_of_the_class_may_be_used_in_every_test(self) -> None:
         class Shared(Inner):
             @classmethod

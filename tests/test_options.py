@@ -76,6 +76,13 @@ class RefusedAtDefinition(unittest.TestCase):
     def test_attributes_of_the_project_are_left_alone(self) -> None:
         type("UserTests", (DatabaseTestCase,), {"fixtures": [], "isolation_level": "x", "url": "/"})
 
+        class WithMock(DatabaseTestCase):
+            api = mock.Mock()
+
+            def test(self) -> None: ...
+
+        inner.passed(self, inner.run(WithMock), 1)
+
 
 class HooksRefusedAtDefinition(unittest.TestCase):
     def refused(self, base: type, message: str, **attributes: Any) -> None:

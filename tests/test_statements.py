@@ -55,6 +55,7 @@ class Statements(unittest.TestCase):
             "REPLACE INTO t VALUES (1)",
             "CREATE TABLE t (a)",
             "PRAGMA user_version = 3",
+            "PRAGMA user_version(3)",
             "",
         ):
             with self.subTest(sql):

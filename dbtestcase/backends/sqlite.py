@@ -88,6 +88,8 @@ class SQLiteBackend(Backend):
 
         ``RELEASE`` of a nested savepoint does not check them: https://sqlite.org/foreignkeys.html
         """
+        if not self._foreign_keys:
+            return
         cursor = connection.cursor()
         cursor.execute("SELECT 1 FROM sqlite_master WHERE sql LIKE '%INITIALLY DEFERRED%'")
         if cursor.fetchone() is not None:

@@ -23,7 +23,7 @@ def reads(sql: str) -> bool:
     if word == "WITH":
         return _WRITES.search(sql) is None
     if word == "PRAGMA":
-        return "=" not in sql or _CONTENT.search(sql) is None
+        return not ("=" in sql or "(" in sql) or _CONTENT.search(sql) is None
     return word in {"SELECT", "VALUES", "EXPLAIN"}
 
 

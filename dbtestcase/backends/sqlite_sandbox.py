@@ -12,7 +12,7 @@ from .sqlite_connections import WithIsolationLevel
 # Settings of a connection, not of the data. The sandbox's one connection has its own, so
 # what an application sets on a connection of its own is answered with the value in force.
 _SETTING = re.compile(
-    r"\s*PRAGMA\s+(?P<name>journal_mode|synchronous|foreign_keys|locking_mode|temp_store"
+    r"\s*PRAGMA\s+(?:\w+\.)?(?P<name>journal_mode|synchronous|foreign_keys|locking_mode|temp_store"
     r"|read_uncommitted)"
     r"\s*(=|\().*",
     re.IGNORECASE | re.DOTALL,
