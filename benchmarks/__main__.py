@@ -1,82 +1,87 @@
-"""Run the benchmarks: ``python -m benchmarks [ROUNDS]``. Variants alternate within each round."""
+"""Run the benchmarks: ``python -m benchmarks [ROUNDS] [--only GROUP...]``."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 
-from . import per_class, per_test
+from . import (
+    beside,
+    measure,
+    migrations,
+    per_class,
+    per_test,
+    pglite,
+    recording,
+    reset,
+    scale,
+    start,
+    template,
+    truncation,
+)
 
-Measure = Callable[[], float]
+MODULES = (
+    *(per_test, beside, recording, per_class, reset, truncation, template, pglite, start),
+    *(migrations, scale),
+)
 
 
-def import_time(*modules: str) -> float:
-    """Return the milliseconds to import ``modules`` in a new process that has SQLAlchemy."""
-    code = (
-        "import sqlalchemy, time; start = time.perf_counter()\n"
-        f"import {', '.join(modules)}\n"
-        "print((time.perf_counter() - start) * 1000)"
+def groups() -> list[measure.Group]:
+    """Return all groups, of the sizes that are in force now."""
+    return [group for module in MODULES for group in module.groups()]
+
+
+def main() -> None:
+    """Run the groups that the command line names, or all."""
+    options = _parser().parse_args()
+    if options.quick:
+        measure.SIZE.shrink()
+    print(
+        f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}, "
+        f"{platform.machine()}, {options.rounds} rounds at most"
     )
-    # As after an installation, which compiles: nobody pays for that at each start.
-    compiled = {name: os.environ[name] for name in os.environ if "BYTECODE" not in name}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=compiled
+    chosen = [one for one in groups() if not options.only or one.name in options.only]
+    taken = {group.name: measure.run(group, options.rounds) for group in chosen}
+    if options.json:
+        _save(options.json, chosen, taken)
+    sys.exit(None in taken.values())
+
+
+def _save(path: Path, chosen: list[measure.Group], taken: dict[str, Any]) -> None:
+    """Write all that was measured, for ``python -m benchmarks.plots``."""
+    found = {
+        "python": platform.python_version(),
+        "sqlalchemy": sqlalchemy.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "groups": [
+            {"name": group.name, "title": group.title, "taken": taken[group.name]}
+            for group in chosen
+            if taken[group.name]
+        ],
+    }
+    path.write_text(json.dumps(found, indent=1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure dbtestcase beside what people would otherwise use. Groups on servers "
+        "run if DBTESTCASE_POSTGRESQL and DBTESTCASE_MYSQL hold URLs of them.",
     )
-    return float(ran.stdout)
-
-
-GROUPS: dict[str, dict[str, Measure]] = {
-    "sync test, SQLite (ms)": {
-        "no isolation": lambda: per_test.milliseconds_per_test(per_test.SyncFloor),
-        "hand-written recipe": lambda: per_test.milliseconds_per_test(per_test.SyncRecipe),
-        "dbtestcase": lambda: per_test.milliseconds_per_test(per_test.SyncOurs),
-    },
-    "async test, SQLite (ms)": {
-        "no isolation, one loop": lambda: per_test.milliseconds_per_test(per_test.AsyncFloor),
-        "hand-written recipe": lambda: per_test.milliseconds_per_test(per_test.AsyncRecipe),
-        "dbtestcase": lambda: per_test.milliseconds_per_test(per_test.AsyncOurs),
-    },
-    "100 classes that share 100 tables, SQLite (ms)": {
-        "create_all in each class": per_class.create_all_in_each_class,
-        "dbtestcase": per_class.dbtestcase_classes,
-    },
-    "import on top of SQLAlchemy (ms)": {
-        "unittest": lambda: import_time("unittest", "unittest.async_case"),
-        "dbtestcase": lambda: import_time("dbtestcase"),
-    },
-}
-
-
-def report(title: str, measures: dict[str, Measure], rounds: int) -> None:
-    """Measure in turns, after a round that does not count, and print medians and ratios."""
-    taken: dict[str, list[float]] = {name: [] for name in measures}
-    for number in range(rounds + 1):
-        for name, measure in measures.items():
-            took = measure()
-            if number:
-                taken[name].append(took)
-    ours = taken[list(taken)[-1]]
-    print(f"\n{title}")
-    for name, values in taken.items():
-        ratios = [value / our for value, our in zip(values, ours, strict=True)]
-        print(
-            f"  {name:28} median {statistics.median(values):8.2f}"
-            f"  ({min(values):.2f} to {max(values):.2f})"
-            f"  {statistics.median(ratios):6.2f} times the last"
-        )
+    names = [group.name for group in groups()]
+    parser.add_argument("rounds", nargs="?", type=int, default=9, help="fewer for slow groups")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", help=", ".join(names))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
+    parser.add_argument("--quick", action="store_true", help="do little, to see that it works")
+    return parser
 
 
 if __name__ == "__main__":
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    print(
-        f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}, "
-        f"{platform.machine()}, {rounds} rounds"
-    )
-    for title, measures in GROUPS.items():
-        report(title, measures, rounds)
+    main()

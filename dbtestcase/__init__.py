@@ -2,6 +2,7 @@
 
 from .async_case import AsyncDatabaseTestCase
 from .case import DatabaseTestCase
+from .documents import match
 from .exceptions import (
     BackendError,
     ClassDataError,
@@ -14,20 +15,26 @@ from .exceptions import (
     TransactionEndedError,
     UsageError,
 )
+from .migration_case import AsyncMigrationTestCase, MigrationTestCase
 from .options import isolation
+from .table_images import Changes
 
 __all__ = [
     "AsyncDatabaseTestCase",
+    "AsyncMigrationTestCase",
     "BackendError",
+    "Changes",
     "ClassDataError",
     "DBTestCaseError",
     "DatabaseTestCase",
     "InterleavedTransactionsError",
     "IsolationError",
+    "MigrationTestCase",
     "NotReadyError",
     "OptionError",
     "StaleConnectionError",
     "TransactionEndedError",
     "UsageError",
     "isolation",
+    "match",
 ]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+)
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from unittest import IsolatedAsyncioTestCase
 
-from .assertions import DatabaseAssertions, PendingAssertion
-from .base_case import BaseDatabaseTestCase, FromClass, FromTest, overrides
+from sqlalchemy.util import greenlet_spawn
+
+from .aliases import DEFAULT
+from .assertions import AsyncBlock, DatabaseAssertions, PendingAssertion
+from .attributes import FromClass, FromTest
+from .base_case import BaseDatabaseTestCase, overrides
 from .event_loop import ClassLoop
 from .exceptions import NotReadyError
-from .statements import UNRECORDED
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
@@ -24,7 +31,9 @@ Entered = TypeVar("Entered")
 
 
 class AsyncDatabaseTestCase(
-    BaseDatabaseTestCase, IsolatedAsyncioTestCase, DatabaseAssertions[PendingAssertion]
+    BaseDatabaseTestCase,
+    unittest.IsolatedAsyncioTestCase,
+    DatabaseAssertions[PendingAssertion, AsyncBlock],
 ):
     """:class:`~dbtestcase.DatabaseTestCase` for ``async`` tests.
 
@@ -38,27 +47,33 @@ class AsyncDatabaseTestCase(
     @FromClass
     def engine(cls) -> AsyncEngine:
         """The engine of the test's database. It is the same for all tests of the class."""
-        return cls._dbtestcase_lifecycle.engines.async_engine.execution_options()
+        return cls.engine_of(DEFAULT)
 
     @FromClass
     def session_factory(cls) -> Callable[..., AsyncSession]:
         """An ``async_sessionmaker`` bound to :attr:`engine`, with the ``session_options``.
 
-        Unlike SQLAlchemy's, its sessions do not expire objects on commit, unless told to.
+        Unlike SQLAlchemy's, its sessions do not expire objects on commit, unless told to. Tables
+        of other ``databases`` are bound to the engines of these.
         """
         from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-        options = {"expire_on_commit": False, **cls.session_options}
+        binds = cls._dbtestcase_lifecycle.databases.binds(DEFAULT)
+        options = {"bind": cls.engine, "binds": binds, **cls.session_options}
+        shared = cls._dbtestcase_lifecycle.session_factories.maker_of_shared_session(options)
+        if shared is not None:
+            return shared
+        options.setdefault("expire_on_commit", False)
         session_class = cls.session_class or AsyncSession
         if not issubclass(session_class, AsyncSession):
             options["sync_session_class"] = session_class
             session_class = AsyncSession
-        return async_sessionmaker(cls.engine, class_=session_class, **options)
+        return async_sessionmaker(class_=session_class, **options)
 
     @FromTest
     def session(self, test: TestLifecycle) -> AsyncSession:
         """A session on a connection of its own, closed when the test ends."""
-        session = self.session_factory()
+        session = test.sessions[DEFAULT] = self.session_factory()
         test.give_data_to(session.sync_session)
         return session
 
@@ -73,6 +88,25 @@ class AsyncDatabaseTestCase(
             )
         connection, lifecycle.spare = lifecycle.spare, None
         return connection
+
+    @classmethod
+    def engine_of(cls, alias: str) -> AsyncEngine:
+        """Return the engine of one of the ``databases``; :attr:`engine` is that of ``"default"``.
+
+        :raises UsageError: there is no such database.
+        """
+        engine: AsyncEngine = cls._dbtestcase_need_class("engine_of").databases.given[alias]
+        return engine
+
+    def session_of(self, alias: str) -> AsyncSession:
+        """Return a session like :attr:`session`, with SQL that names no table sent to ``alias``.
+
+        It is the same one throughout the test, and :attr:`session` itself for ``"default"``.
+
+        :raises UsageError: there is no such database.
+        """
+        session: AsyncSession = self._dbtestcase_session_of(alias)
+        return session
 
     @classmethod
     async def asyncSetUpClass(cls) -> None:
@@ -106,15 +140,23 @@ class AsyncDatabaseTestCase(
     async def asyncSetUpTestData(cls, session: AsyncSession) -> None:
         """Like :meth:`setUpTestData`, and called after it with the same connection."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let runners send a test that has not begun to another process.
+
+        ``IsolatedAsyncioTestCase`` keeps a context, which cannot be sent and is made anew.
+        """
+        method_name = unittest.TestCase.id(self).rpartition(".")[2]
+        new = vars(type(self)(method_name))
+        own = {name: value for name, value in vars(self).items() if name not in new}
+        return type(self), (method_name,), own
+
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
         loop = ClassLoop(getattr(cls, "loop_factory", None))
         cls.addClassCleanup(loop.close)
         cls._dbtestcase_loop = loop
-        cls._dbtestcase_set_up_class(
-            is_async=True, run=loop.run, load_data=cls._dbtestcase_load_data
-        )
+        cls._dbtestcase_set_up_class(loop, cls._dbtestcase_load_data)
         cls.addClassCleanup(cls._dbtestcase_close_spare, cls._dbtestcase_lifecycle)
         loop.run(cls.asyncSetUpClass())
 
@@ -157,9 +199,11 @@ class AsyncDatabaseTestCase(
 
     @classmethod
     async def _dbtestcase_load_data_async(cls) -> None:
-        async with cls.session_factory(expire_on_commit=False) as session:
-            await session.run_sync(cls.setUpTestData)
-            await cls.asyncSetUpTestData(session)
+        async with cls.session_factory() as session:
+            session.sync_session.expire_on_commit = False
+            with cls._dbtestcase_lifecycle.sharing(session, cls.__qualname__):
+                await session.run_sync(cls.setUpTestData)
+                await cls.asyncSetUpTestData(session)
             await session.commit()
             await session.run_sync(cls._dbtestcase_lifecycle.keep_data, cls._dbtestcase_instances)
 
@@ -168,7 +212,7 @@ class AsyncDatabaseTestCase(
         with ExitStack() as last:
             last.callback(_refuse_forgotten, test.given.pop("assertions", []))
             last.callback(test.finish)
-            if not self._dbtestcase_lifecycle.keeps_connections():
+            if not self._dbtestcase_lifecycle.databases.keep_connections:
                 last.callback(self._dbtestcase_close_spare, self._dbtestcase_lifecycle)
             last.callback(lambda: self._dbtestcase_loop.run(_close(test.opened())))
             last.callback(test.abandon)
@@ -180,20 +224,21 @@ class AsyncDatabaseTestCase(
         if spare is not None:
             cls._dbtestcase_loop.run(spare.close())
 
-    def _dbtestcase_check(self, name: str, check: Callable[[Connection], None]) -> PendingAssertion:
+    def _dbtestcase_check(self, name: str, check: Callable[[], None]) -> PendingAssertion:
         async def run() -> None:
-            async with self.engine.connect() as connection:
-                await connection.execution_options(**UNRECORDED)
-                await connection.run_sync(check)
+            await greenlet_spawn(check)
 
         assertion = PendingAssertion(name, run)
         if self._dbtestcase_test is not None:
             self._dbtestcase_test.given.setdefault("assertions", []).append(assertion)
         return assertion
 
+    def _dbtestcase_block(self, block: AbstractContextManager[Any]) -> AsyncBlock:
+        return AsyncBlock(block)
+
     def _dbtestcase_session(self) -> Session | None:
         test = self._dbtestcase_test
-        session = None if test is None else test.given.get("session")
+        session = None if test is None else test.sessions.get(DEFAULT)
         return None if session is None else session.sync_session
 
 

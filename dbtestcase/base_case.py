@@ -3,65 +3,36 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from .exceptions import BackendError, NotReadyError, OptionError
-from .lifecycle import ClassLifecycle, TestLifecycle, apply_schema
+from .aliases import DEFAULT, placing
+from .attributes import (
+    TEST_NOT_SET_UP,
+    FromClass,
+    FromTest,
+    class_not_set_up,
+    not_recorded,
+    test_not_set_up,
+)
+from .databases import Databases
+from .dependencies import overridden
+from .engines import resolve_engines
+from .failures import ReportingResult
+from .lifecycle import ClassLifecycle, TestLifecycle
+from .migrating import schema_differences
 from .options import Isolation, check_options
+from .statements import UNRECORDED
+from .template_plan import apply_schema
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
     from .class_data import Instances
-    from .class_database import RunCoroutine
-
-Value = TypeVar("Value")
-
-
-class FromClass(Generic[Value]):
-    """An attribute that a class and its tests have from ``setUpClass`` on."""
-
-    def __init__(self, make: Callable[[Any], Value]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, test: object, case: Any) -> Value:
-        lifecycle = case._dbtestcase_class()
-        if lifecycle is None:
-            if test is None:
-                return self  # type: ignore[return-value]  # to those who collect attributes
-            raise _class_not_set_up(case, self._name)
-        if self._name not in lifecycle.given:
-            lifecycle.given[self._name] = self._make(case)
-        value: Value = lifecycle.given[self._name]
-        return value
-
-
-class FromTest(Generic[Value]):
-    """An attribute that a test has from ``setUp`` until its clean-ups are done."""
-
-    def __init__(self, make: Callable[[Any, TestLifecycle], Value]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, test: Any, case: Any) -> Value:
-        if test is None:
-            return self  # type: ignore[return-value]  # to those who collect attributes
-        lifecycle = test._dbtestcase_test
-        if lifecycle is None:
-            raise NotReadyError(_TEST_NOT_SET_UP.format(case=case.__qualname__, name=self._name))
-        if self._name not in lifecycle.given:
-            lifecycle.given[self._name] = self._make(test, lifecycle)
-        value: Value = lifecycle.given[self._name]
-        return value
+    from .event_loop import ClassLoop
+    from .recording import Statement
 
 
 class BaseDatabaseTestCase(unittest.TestCase):
@@ -74,13 +45,31 @@ class BaseDatabaseTestCase(unittest.TestCase):
     #: A ``MetaData``, a declarative base, or a list of them. None means an empty database.
     metadata: ClassVar[Any] = None
 
-    #: How a test is kept from the others: ``"transaction"`` (rolled back), ``"truncation"`` (real
-    #: commits, undone afterwards) or ``"template"`` (a private copy of the database).
-    isolation: ClassVar[Isolation] = "transaction"
+    #: The path of an ``alembic.ini`` or of a script directory, or a ``Config`` of Alembic: its
+    #: migrations make the schema, and ``metadata`` is what it should be.
+    migrations: ClassVar[Any] = None
 
     #: Engines of the application, sync or async, as objects, ``"module:attribute"`` strings, or
     #: functions that return them: all they do during a test happens in the test's database.
     engines: ClassVar[Any] = ()
+
+    #: Several databases instead of the one that the four options above describe: their options by
+    #: alias, such as ``{"default": {"metadata": …}, "other": {"database": …, "engines": …}}``.
+    databases: ClassVar[Mapping[str, Mapping[str, Any]] | None] = None
+
+    #: Session factories of the application (``sessionmaker``, ``scoped_session`` and their async
+    #: kin), named as engines are. Their sessions lead to the test's databases, whatever they are
+    #: bound to; a ``scoped_session`` gives out :attr:`session`, and keeps it, while a test runs.
+    session_factories: ClassVar[Any] = ()
+
+    #: factory_boy's or polyfactory's SQLAlchemy factories, or a base of them: they make objects in
+    #: :attr:`session`, with data that is the same whenever a test runs.
+    factories: ClassVar[Any] = ()
+
+    #: How a test is kept from the others: ``"transaction"`` (rolled back), ``"truncation"`` (real
+    #: commits, undone afterwards), ``"template"`` (a private copy of the database) or ``"schema"``
+    #: (a private PostgreSQL schema).
+    isolation: ClassVar[Isolation] = "transaction"
 
     #: The class of :attr:`session`, if not SQLAlchemy's.
     session_class: ClassVar[Any] = None
@@ -91,10 +80,14 @@ class BaseDatabaseTestCase(unittest.TestCase):
     #: Let primary keys start at 1 in every test. SQLite does that by itself.
     reset_sequences: ClassVar[bool] = False
 
+    _dbtestcase_revision: ClassVar[str] = "heads"  # that the migrations are applied up to
+
     session: FromTest[Any]
+    session_factory: FromClass[Any]
 
     _dbtestcase_lifecycle: ClassVar[ClassLifecycle]
     _dbtestcase_test: TestLifecycle | None = None
+    _dbtestcase_result: ReportingResult | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -104,19 +97,47 @@ class BaseDatabaseTestCase(unittest.TestCase):
         lifecycle = self._dbtestcase_class()
         if lifecycle is None:
             return super().run(result)
-        refusal = _TEST_NOT_SET_UP.format(case=type(self).__qualname__, name="engine")
-        with lifecycle.running(refusal):
-            return super().run(result)
+        if result is None:
+            result = self.defaultTestResult()
+        refusal = TEST_NOT_SET_UP.format(case=type(self).__qualname__, name="engine")
+        self._dbtestcase_result = reporting = ReportingResult(
+            result, sql=lifecycle.sql_reports, keeps=lifecycle.keeps_databases
+        )
+        try:
+            with lifecycle.running(refusal):
+                super().run(cast("unittest.TestResult", reporting))
+        finally:
+            self._dbtestcase_result = None
+            reporting.finish(self)
+        return result
+
+    @FromTest
+    def statements(self, test: TestLifecycle) -> list[Statement]:
+        """What the test has executed so far, on all its engines and in all its threads.
+
+        Each has ``sql``, ``parameters``, ``duration`` in seconds, ``rowcount``, ``caller``, which
+        is the line of your code that it comes from, and ``database``, the alias. It is what
+        :meth:`assertNumQueries` counts. Statements are recorded for classes with a method that
+        says ``self.statements``, and for all if ``$DBTESTCASE_SQL`` says so.
+
+        :raises NotReadyError: those of this class are not recorded.
+        """
+        if test.statements is None:
+            raise not_recorded(type(self))
+        return test.statements
 
     @classmethod
     def setUpDatabase(cls, connection: Connection) -> None:
         """Create the schema, once for each template.
 
+        In a class with several ``databases`` it is called for each; the alias of the one that
+        ``connection`` leads to is ``connection.info["dbtestcase_alias"]``.
+
         Override it for what the tables need before ``super().setUpDatabase(connection)``, such
         as extensions, or what needs the tables after it, such as triggers. It must depend on
         nothing but its own code: its result is shared by all classes that inherit it.
         """
-        apply_schema(cls, connection)
+        apply_schema(connection)
 
     @classmethod
     def setUpTestData(cls, session: Session) -> None:
@@ -127,21 +148,52 @@ class BaseDatabaseTestCase(unittest.TestCase):
         """
 
     @classmethod
+    def redirect_engines(cls, *engines: Any, alias: str | None = None) -> None:
+        """Redirect engines that the application makes late, in its factory or at its start.
+
+        They are as before when the test ends that called this; or the class, if its
+        ``setUpClass`` did, after ``super().setUpClass()``.
+
+        :param engines: as for the option of the same name.
+        :param alias: the database that they lead to, where there are several.
+        :raises OptionError: they are no engines.
+        :raises UsageError: there are several databases, and no alias.
+        """
+        databases = cls._dbtestcase_need_class("redirect_engines").databases
+        for engine in resolve_engines(engines):
+            databases.redirect(engine, alias)
+
+    def override_dependency(self, app: Any, dependency: Callable[..., Any], override: Any) -> None:
+        """Let a FastAPI application use something else for a dependency, until the test ends.
+
+        :param app: has ``dependency_overrides``.
+        :param dependency: what ``Depends()`` names.
+        :param override: called in its place; or, if it cannot be, such as a session, its value.
+        """
+        self.enterContext(overridden(app, dependency, override))
+
+    @classmethod
     def _dbtestcase_class(cls) -> ClassLifecycle | None:
         lifecycle: ClassLifecycle | None = vars(cls).get("_dbtestcase_lifecycle")
         return lifecycle
 
     @classmethod
+    def _dbtestcase_need_class(cls, name: str) -> ClassLifecycle:
+        lifecycle = cls._dbtestcase_class()
+        if lifecycle is None:
+            raise class_not_set_up(cls, name)
+        return lifecycle
+
+    @classmethod
     def _dbtestcase_set_up_class(
-        cls, *, is_async: bool, run: RunCoroutine, load_data: Callable[[], None]
+        cls, loop: ClassLoop | None, load_data: Callable[[], None]
     ) -> None:
-        try:
-            lifecycle = ClassLifecycle(cls, is_async=is_async, run=run, load_data=load_data)
-        except (BackendError, OptionError) as error:
-            message = f"{cls.__module__}.{cls.__qualname__}: {error}"
-            raise type(error)(message) from error.__cause__
+        with placing(f"{cls.__module__}.{cls.__qualname__}: "):
+            lifecycle = ClassLifecycle(cls, loop=loop, load_data=load_data)
         cls.addClassCleanup(cls._dbtestcase_clean_up_class, lifecycle)
         cls._dbtestcase_lifecycle = lifecycle
+        if lifecycle.records:
+            cls.enterClassContext(lifecycle.recording())
         lifecycle.load_data()
 
     @classmethod
@@ -149,13 +201,24 @@ class BaseDatabaseTestCase(unittest.TestCase):
         del cls._dbtestcase_lifecycle
         lifecycle.close()
 
+    def _dbtestcase_need_test(self, name: str) -> TestLifecycle:
+        if self._dbtestcase_test is None:
+            raise test_not_set_up(type(self), name)
+        return self._dbtestcase_test
+
     def _dbtestcase_set_up(self, clean_up: Callable[[TestLifecycle], None]) -> None:
-        lifecycle = self._dbtestcase_class()
-        if lifecycle is None:
-            raise _class_not_set_up(type(self), "database")
+        lifecycle = self._dbtestcase_need_class("database")
         method_name = unittest.TestCase.id(self).rpartition(".")[2]
-        self._dbtestcase_test = lifecycle.start_test(self, method_name)
-        self.addCleanup(clean_up, self._dbtestcase_test)
+        self._dbtestcase_test = test = lifecycle.start_test(self, method_name)
+        if self._dbtestcase_result is None:  # run by debug(), which raises what fails
+            self.addCleanup(clean_up, test)
+        else:
+            self._dbtestcase_result.set_up(test)
+            self.addCleanup(self._dbtestcase_result.clean_up, clean_up, test)
+        if lifecycle.factories:
+            seed = f"{type(self).__qualname__}.{method_name}"  # whatever runs the test
+            test.enter(lifecycle.factories.making(self.session, seed))
+            test.enter(lifecycle.factories.sequences_restored())
 
     def _dbtestcase_instances(self) -> Instances | None:
         """Return the test's instances of class data, which come with its session."""
@@ -164,26 +227,35 @@ class BaseDatabaseTestCase(unittest.TestCase):
         _ = self.session
         return self._dbtestcase_test.instances
 
-    def _dbtestcase_engines(self) -> Iterable[Engine]:
-        lifecycle = self._dbtestcase_class()
-        return [] if lifecycle is None else lifecycle.engines.all()
+    def _dbtestcase_session_of(self, alias: str) -> Any:
+        if alias == DEFAULT:
+            return self.session
+        databases = self._dbtestcase_need_class("session_of").databases
+        test = self._dbtestcase_need_test("session_of")
+        if alias not in test.sessions:
+            test.sessions[alias] = self.session_factory(
+                bind=databases.given[alias], binds=databases.binds(alias)
+            )
+        return test.sessions[alias]
+
+    def _dbtestcase_opened(self) -> list[Any]:
+        _ = self.session
+        assert self._dbtestcase_test is not None
+        return self._dbtestcase_test.opened()
+
+    def _dbtestcase_databases(self) -> Databases:
+        return self._dbtestcase_need_class("engine").databases
+
+    def _dbtestcase_differences(self, alias: str, exclude: list[str]) -> str:
+        return schema_differences(self._dbtestcase_databases(), alias, exclude)
+
+    @contextmanager
+    def _dbtestcase_connect(self, alias: str) -> Iterator[Connection]:
+        engine = self._dbtestcase_need_class("engine").databases.given[alias]
+        with getattr(engine, "sync_engine", engine).connect() as connection:
+            yield connection.execution_options(**UNRECORDED)
 
 
 def overrides(case: Any, base: Any, hook: str) -> bool:
     """Tell whether ``case`` has a class method ``hook`` of its own, not that of ``base``."""
     return getattr(case, hook).__func__ is not getattr(base, hook).__func__
-
-
-def _class_not_set_up(case: type, name: str) -> NotReadyError:
-    return NotReadyError(_CLASS_NOT_SET_UP.format(case=case.__qualname__, name=name))
-
-
-_CLASS_NOT_SET_UP = """\
-{case}.{name} is not there yet: {case}.setUpClass has not run.
-  To fix this, either: call super().setUpClass() first in your setUpClass; or run the test \
-through a runner or TestSuite, which call setUpClass."""
-
-_TEST_NOT_SET_UP = """\
-{case}: self.{name} is there from setUp until the test's clean-ups are done, and not now.
-  To fix this, call super().setUp() first in your setUp (and await super().asyncSetUp() in your \
-asyncSetUp)."""

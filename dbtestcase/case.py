@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any
 
+from .aliases import DEFAULT
 from .assertions import DatabaseAssertions
-from .base_case import BaseDatabaseTestCase, FromClass, FromTest, overrides
-from .event_loop import run_alone
-from .statements import UNRECORDED
+from .attributes import FromClass, FromTest
+from .base_case import BaseDatabaseTestCase, overrides
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .lifecycle import TestLifecycle
 
 
-class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
+class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None, AbstractContextManager[Any]]):
     """A ``unittest.TestCase`` each of whose tests has a real database, clean at its start.
 
     During a test every way into the database is isolated: :attr:`session`, :attr:`connection`,
@@ -31,19 +31,25 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
     @FromClass
     def engine(cls) -> Engine:
         """The engine of the test's database. It is the same for all tests of the class."""
-        return cls._dbtestcase_lifecycle.engines.sync_engine.execution_options()
+        return cls.engine_of(DEFAULT)
 
     @FromClass
     def session_factory(cls) -> Callable[..., Session]:
-        """A ``sessionmaker`` bound to :attr:`engine`, with the ``session_options``."""
+        """A ``sessionmaker`` bound to :attr:`engine`, with the ``session_options``.
+
+        Tables of other ``databases`` are bound to the engines of these.
+        """
         from sqlalchemy.orm import Session, sessionmaker
 
-        return sessionmaker(cls.engine, class_=cls.session_class or Session, **cls.session_options)
+        binds: Any = cls._dbtestcase_lifecycle.databases.binds(DEFAULT)
+        options: dict[str, Any] = {"bind": cls.engine, "binds": binds, **cls.session_options}
+        shared = cls._dbtestcase_lifecycle.session_factories.maker_of_shared_session(options)
+        return shared or sessionmaker(class_=cls.session_class or Session, **options)
 
     @FromTest
     def session(self, test: TestLifecycle) -> Session:
         """A session on a connection of its own, closed when the test ends."""
-        session = self.session_factory()
+        session = test.sessions[DEFAULT] = self.session_factory()
         test.give_data_to(session)
         return session
 
@@ -53,11 +59,28 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
         return self.engine.connect()
 
     @classmethod
+    def engine_of(cls, alias: str) -> Engine:
+        """Return the engine of one of the ``databases``; :attr:`engine` is that of ``"default"``.
+
+        :raises UsageError: there is no such database.
+        """
+        engine: Engine = cls._dbtestcase_need_class("engine_of").databases.given[alias]
+        return engine
+
+    def session_of(self, alias: str) -> Session:
+        """Return a session like :attr:`session`, with SQL that names no table sent to ``alias``.
+
+        It is the same one throughout the test, and :attr:`session` itself for ``"default"``.
+
+        :raises UsageError: there is no such database.
+        """
+        session: Session = self._dbtestcase_session_of(alias)
+        return session
+
+    @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        cls._dbtestcase_set_up_class(
-            is_async=False, run=run_alone, load_data=cls._dbtestcase_load_data
-        )
+        cls._dbtestcase_set_up_class(None, cls._dbtestcase_load_data)
 
     def setUp(self) -> None:
         super().setUp()
@@ -66,8 +89,10 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
     @classmethod
     def _dbtestcase_load_data(cls) -> None:
         if overrides(cls, DatabaseTestCase, "setUpTestData"):
-            with cls.session_factory(expire_on_commit=False) as session:
-                cls.setUpTestData(session)
+            with cls.session_factory() as session:
+                session.expire_on_commit = False
+                with cls._dbtestcase_lifecycle.sharing(session, cls.__qualname__):
+                    cls.setUpTestData(session)
                 session.commit()
                 cls._dbtestcase_lifecycle.keep_data(session, cls._dbtestcase_instances)
 
@@ -79,10 +104,12 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None]):
                 last.callback(opened.close)
             test.abandon()
 
-    def _dbtestcase_check(self, name: str, check: Callable[[Connection], None]) -> None:
-        with self.engine.connect() as connection:
-            check(connection.execution_options(**UNRECORDED))
+    def _dbtestcase_check(self, name: str, check: Callable[[], None]) -> None:
+        check()
+
+    def _dbtestcase_block(self, block: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+        return block
 
     def _dbtestcase_session(self) -> Session | None:
         test = self._dbtestcase_test
-        return None if test is None else test.given.get("session")
+        return None if test is None else test.sessions.get(DEFAULT)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
+from sqlalchemy import create_engine
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
+
+from .backends import engine_around
 from .engines import Engines
-from .exceptions import NotReadyError
+from .event_loop import run_alone
+from .exceptions import NotReadyError, UsageError
 from .sandbox import Sandbox
+from .statements import caller
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-    from .backends import Backend, Database
+    from .backends import Backend, Database, Kept
+    from .event_loop import ClassLoop
 
-RunCoroutine = Callable[[Coroutine[Any, Any, None]], None]
+
+_OTHER_COLOUR = """\
+A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \
+an asynchronous driver.
+  To fix this, give the test transaction isolation, under which that works in threads; or move it \
+to a DatabaseTestCase."""
 
 
 class ClassDatabase:
@@ -26,29 +41,52 @@ class ClassDatabase:
     """
 
     def __init__(self, backend: Backend, template: Database) -> None:
-        self._backend = backend
+        self.backend = backend
         self._template = template
         self._database = backend.create(template)
         self._committed: Database | None = None
         self._copies: dict[str, Database] = {}  # by isolation
         self._leads_to: Database | None = None
-        self._run: RunCoroutine
-        self.sandbox = Sandbox(self._database.connection, backend)
+        self._loop: ClassLoop | None = None
+        self._moved: Database | None = None  # where this test has its database instead
+        self._used = False
+        self._reset_sequences = False
+        self._committed_sequences: object = None  # where they stand with class data
+        self._sequences: object = None  # where they stood at first
+        self.sandbox = Sandbox()
         self.engines = Engines(backend, self._connect, self._admit)
         self.refusal = ""  # why nobody may take a connection now, if so
 
-    def open(self, *, all_in_sandbox: bool, run: RunCoroutine) -> None:
+    def open(
+        self, *, all_in_sandbox: bool, loop: ClassLoop | None, reset_sequences: bool = False
+    ) -> None:
         """Make ready for a test class.
 
         :param all_in_sandbox: all its tests use transaction isolation.
-        :param run: runs a coroutine in the event loop of the class.
+        :param loop: the event loop of the class, if it is asynchronous.
+        :param reset_sequences: sequences stand in each test where they stood in the first.
         """
-        self._run = run
+        if reset_sequences and self._used and self._sequences is None:
+            self._renew()
+        self._used = True
+        self._reset_sequences = reset_sequences
+        self._loop = loop
         self.refusal = ""
+        self.engines.is_async = loop is not None
         if not all_in_sandbox:
-            self._committed = self._backend.create(self._template, concurrent=True)
-            self.sandbox.attach(self._committed.connection)
-            self._leads_to = self._committed
+            self._committed = self.backend.create(self._template, isolation="transaction")
+        self._attach()
+        self._leads_to = self._committed
+        if reset_sequences and self._committed is None:
+            self._sequences = self.sandbox.link.call(self.sandbox.link.sequences)
+
+    def data_is_loaded(self) -> None:
+        """Class data is there: each test starts from here."""
+        link = self.sandbox.link
+        if self._reset_sequences:
+            self.sandbox.sequences = link.call(link.sequences)
+        elif self._committed is not None:
+            self._committed_sequences = link.call(link.sequences)
 
     def start_test(self, test: str, isolation: str) -> None:
         """Make ready for ``test``."""
@@ -57,9 +95,47 @@ class ClassDatabase:
             self.sandbox.start_test(test)
         else:
             if isolation not in self._copies:
-                original = self._committed
-                self._copies[isolation] = self._backend.create(original, concurrent=True)
+                assert self._committed is not None
+                self._copies[isolation] = self._copy(isolation)
             self._lead_to(self._copies[isolation])
+
+    def uncommitted(self) -> list[str]:
+        """Return the statements of connections that have written and not committed."""
+        if self._leads_to is None:
+            return self.sandbox.uncommitted()
+        return self._leads_to.uncommitted()
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the test has its database elsewhere."""
+        return self._moved is not None
+
+    def move_to(self, template: Database) -> None:
+        """Let the test have a copy of another ``template``, with real transactions, to its end."""
+        left, self._moved = self._moved, self.backend.create(template, isolation="transaction")
+        self._lead_to(self._moved)
+        if left is not None:
+            left.drop()
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """Open a synchronous connection to where engines lead now, in any thread.
+
+        It is as migrations find one when they are deployed.
+        """
+        url = self.backend.driver_url(is_async=False)
+        with ExitStack() as last:
+            if self._leads_to is not None:
+                engine = engine_around(url, self._leads_to.connect(is_async=False))
+                last.callback(engine.dispose)
+            elif self._loop is None:
+                engine = self.engines.sync_engine
+            else:
+                engine = create_engine(url)
+                last.enter_context(self.engines.redirect(engine))
+            connection = last.enter_context(engine.connect())
+            last.enter_context(self.backend.as_deployed(connection))
+            yield connection
 
     def abandon_test(self, isolation: str) -> None:
         """Undo what a test did in the sandbox; its sessions may still be open."""
@@ -68,43 +144,90 @@ class ClassDatabase:
 
     def finish_test(self, isolation: str) -> None:
         """Undo what a test did in a copy; its sessions are closed."""
-        self._lead_to(self._committed)
+        if self._moved is not None:
+            left, self._moved = self._moved, None
+            self._lead_to(self._committed)
+            left.drop()
         copy = self._copies.get(isolation)
-        if copy is not None and copy.changed():
-            if isolation == "template":
+        if copy is None:
+            if self.engines.forwards and not self.backend.both_colours:
+                self._disconnect(None)  # what a listener has set was taken back
+            return
+        assert self._committed is not None
+        if not self.engines.keep_connections():
+            self._lead_to(self._committed)
+        restored = False
+        try:
+            restored = copy.restore(self._committed, reset_sequences=self._reset_sequences)
+        finally:
+            if not restored:
+                self._lead_to(self._committed)
                 self._copies.pop(isolation).drop()
-            else:
-                assert self._committed is not None
-                copy.restore(self._committed)
+
+    def keep(self, name: str, isolation: str) -> Kept:
+        """Keep the database of a test as it is now; ``name`` names a copy."""
+        copy = self._moved or self._copies.get(isolation)
+        if copy is not None:
+            return copy.keep(name, lambda: None)
+        return (self._committed or self._database).keep(name, self.sandbox.commit_for_good)
 
     def close(self) -> None:
         """Undo what was done outside of tests and remove what only this class needed."""
         self.refusal = "The test class that this engine or session belongs to is done."
-        try:
-            self.sandbox.finish_class()
-        finally:
-            self._leads_to = None
-            self._disconnect(self._committed)
-            for database in [*self._copies.values(), self._committed]:
-                if database is not None:
-                    database.drop()
-            self._copies.clear()
-            if self._committed is not None:
-                self._committed = None
-                self.sandbox.attach(self._database.connection)
+        with ExitStack() as last:
+            last.callback(self._drop_copies)
+            last.callback(self.sandbox.link.close)
+            last.callback(self._disconnect, self._committed)
+            last.callback(self._finish_class)
 
     def rebuild(self) -> None:
         """Replace the database, whose isolation was broken, with a new copy of the template."""
         all_in_sandbox = self._committed is None
         self.close()
-        self._database.drop()
-        self._database = self._backend.create(self._template)
-        self.sandbox.attach(self._database.connection)
-        self.open(all_in_sandbox=all_in_sandbox, run=self._run)
+        self._renew()
+        self.open(
+            all_in_sandbox=all_in_sandbox, loop=self._loop, reset_sequences=self._reset_sequences
+        )
 
     def drop(self) -> None:
         """Remove the database."""
         self._database.drop()
+
+    def _renew(self) -> None:
+        self._database.drop()
+        self._database = self.backend.create(self._template)
+        self._sequences = None
+
+    def _finish_class(self) -> None:
+        self.sandbox.finish_class()
+        if self.sandbox.sequences is not None:
+            self.sandbox.sequences = None
+            if self.sandbox.intact:
+                link = self.sandbox.link
+                link.call(link.restart_sequences, self._sequences)
+
+    def _attach(self) -> None:
+        self.sandbox.attach((self._committed or self._database).link(self._loop))
+        self.engines.link = self.sandbox.link
+
+    def _copy(self, isolation: str) -> Database:
+        """Return a copy of what is committed, to which nobody is connected meanwhile."""
+        assert self._committed is not None
+        link = self.sandbox.link
+        link.call(link.restart_sequences, self.sandbox.sequences or self._committed_sequences)
+        self._disconnect(self._committed)
+        link.close()
+        copy = self.backend.create(self._committed, isolation=isolation)
+        self._attach()
+        return copy
+
+    def _drop_copies(self) -> None:
+        self._leads_to = None
+        for database in [*self._copies.values(), self._committed]:
+            if database is not None:
+                database.drop()
+        self._copies.clear()
+        self._committed = None
 
     def _lead_to(self, database: Database | None) -> None:
         if database is not self._leads_to:
@@ -112,7 +235,8 @@ class ClassDatabase:
             self._disconnect(previous)
 
     def _disconnect(self, database: Database | None) -> None:
-        self.engines.close_connections(self._run)
+        run = run_alone if self._loop is None else self._loop.run
+        self.engines.close_connections(await_only if in_greenlet() else run)
         if database is not None:
             database.disconnect()
 
@@ -120,7 +244,10 @@ class ClassDatabase:
         if self.refusal:
             raise NotReadyError(self.refusal)
 
-    def _connect(self) -> DBAPIConnection:
+    def _connect(self, is_async: bool) -> DBAPIConnection:
         if self._leads_to is not None:
-            return self._leads_to.connect()
-        return self._backend.sandboxed(self.sandbox)
+            if is_async and not (self.backend.both_colours or in_greenlet()):
+                raise UsageError(_OTHER_COLOUR.format(line=caller()))
+            return self._leads_to.connect(is_async=is_async)
+        stand_in: DBAPIConnection = self.sandbox.link.stand_in(self.sandbox)
+        return stand_in

@@ -9,7 +9,8 @@ from .statements import TransactionControl, transaction_control
 from .violations import stale_connection
 
 if TYPE_CHECKING:
-    from .sandbox import Sandbox, Savepoint
+    from .sandbox import Sandbox
+    from .savepoints import Savepoint
 
 
 class SandboxedConnection:
@@ -22,24 +23,25 @@ class SandboxedConnection:
         self.sandbox = sandbox
         self.savepoints: list[Savepoint] = []
         self.autocommits = False
+        self.failed = False
         self.opened_at = "an unknown line"
         self._stale_since = ""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.sandbox.connection, name)
+        return getattr(self.sandbox.link.connection, name)
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        return SandboxedCursor(self, self.sandbox.connection.cursor(*args, **kwargs))
+        return SandboxedCursor(self, self.sandbox.link.call(self.sandbox.link.cursor))
 
     def commit(self) -> None:
-        with self.sandbox.lock:
-            self._refuse_if_stale()
-            self.sandbox.commit(self)
+        self._refuse_if_stale()
+        if self.savepoints:
+            self.sandbox.link.call(self.sandbox.commit, self)
 
     def rollback(self) -> None:
-        with self.sandbox.lock:
-            self._stale_since = ""
-            self.sandbox.roll_back(self)
+        self._stale_since = ""
+        if self.savepoints:
+            self.sandbox.link.call(self.sandbox.roll_back, self)
 
     def close(self) -> None:
         self.rollback()
@@ -52,20 +54,25 @@ class SandboxedConnection:
     def expire(self, test: str) -> None:
         self._stale_since = test
         self.savepoints.clear()
+        self.failed = False
 
     def admit(self, sql: str) -> bool:
         """Make ready for ``sql``; False if it was transaction control, which is then done."""
-        self.sandbox.start_statement()
         self._refuse_if_stale()
         control = transaction_control(sql)
         if control is not None:
             self._control(control)
             return False
+        self.enter_transaction(sql, reads=self.sandbox.link.reads(sql))
+        return True
+
+    def enter_transaction(self, sql: str, *, reads: bool) -> None:
+        """Make ready to execute ``sql``, which is no transaction control."""
+        if self.failed:
+            raise self.sandbox.link.in_failed_transaction()
         if not self.savepoints and not self.autocommits:
             self._begin()
-        if not self.sandbox.driver.reads(sql):
-            self.sandbox.prepare_write(self, sql)
-        return True
+        self.sandbox.start_statement(self, sql, reads=reads)
 
     def _begin(self, name: str = "") -> None:
         self.savepoints.append(self.sandbox.savepoint(self, name))
@@ -74,11 +81,13 @@ class SandboxedConnection:
     def _control(self, control: TransactionControl) -> None:
         verb, name = control
         if verb == "commit":
-            self.commit()
+            self.sandbox.commit(self)
         elif verb == "rollback":
-            self.rollback()
+            self.sandbox.roll_back(self)
         elif verb == "rollback_to":
             self.sandbox.roll_back_to(self, self._index(name))
+        elif self.failed:
+            raise self.sandbox.link.in_failed_transaction()
         elif verb == "release":
             self._release(self._index(name))
         else:
@@ -89,7 +98,7 @@ class SandboxedConnection:
 
     def _release(self, index: int) -> None:
         if index == 0:  # a savepoint outside of a transaction began one, and ends it
-            self.commit()
+            self.sandbox.commit(self)
         else:
             self.sandbox.release(self, index)
 
@@ -97,7 +106,7 @@ class SandboxedConnection:
         for index in reversed(range(len(self.savepoints))):
             if self.savepoints[index].name.lower() == name.lower():
                 return index
-        raise self.sandbox.driver.error(f"no such savepoint: {name}")
+        raise self.sandbox.link.error(f"no such savepoint: {name}")
 
     def _refuse_if_stale(self) -> None:
         if self._stale_since:
@@ -117,28 +126,24 @@ class SandboxedCursor:
     def __iter__(self) -> Iterator[Any]:
         return iter(self._cursor)
 
-    def execute(self, sql: str, *args: Any, **kwargs: Any) -> Any:
-        sandbox = self.connection.sandbox
-        with sandbox.lock:
-            try:
-                return self._run(self._cursor.execute, sql, *args, **kwargs)
-            except BaseException:
-                sandbox.forget_write(self.connection)
-                raise
+    def execute(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._call(self._cursor.execute, sql, *args, **kwargs)
 
-    def executemany(self, sql: str, *args: Any, **kwargs: Any) -> Any:
-        with self.connection.sandbox.lock:
-            return self._run(self._cursor.executemany, sql, *args, **kwargs)
+    def executemany(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._call(self._cursor.executemany, sql, *args, **kwargs)
 
-    def _run(self, method: Any, sql: str, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, method: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.connection.sandbox.link.call(self._run, method, sql, *args, **kwargs)
+
+    def _run(self, method: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
         sandbox = self.connection.sandbox
-        if not self.connection.admit(sql):
+        if not self.connection.admit(sandbox.link.text_of(sql)):
             return self
         try:
             result = method(sql, *args, **kwargs)
-        except BaseException:
-            sandbox.check_intact()
+        except BaseException as error:
+            sandbox.fail_statement(self.connection, error)
             raise
-        if self._cursor.rowcount == 0 and self._cursor.description is None:
-            sandbox.forget_write(self.connection)
+        changed = self._cursor.rowcount != 0 or self._cursor.description is not None
+        sandbox.finish_statement(self.connection, changed_rows=changed)
         return self if result is self._cursor else result

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
-from functools import cached_property, partial
-from importlib import import_module
-from inspect import isroutine
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool, QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool, Pool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from .connections import SandboxedConnection
-from .exceptions import OptionError
+from .references import resolve
 from .statements import caller
 
 if TYPE_CHECKING:
@@ -25,29 +23,40 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from .backends import Backend
+    from .link import Link
+    from .recording import Listeners
 
-_SOURCE = "dbtestcase_source"  # in a connection's info: what Engines._connect returned for it
+# In a connection's info:
+_SOURCE = "dbtestcase_source"  # what Engines._connect returned for it
+_TURN = "dbtestcase_turn"  # the turn it was used in last
 
 
 class Engines:
     """Engines whose every connection comes from ``connect``.
 
     :param backend: where their dialect and driver come from.
-    :param connect: returns a DBAPI connection: a stand-in, or one with its own transactions.
+    :param connect: returns a DBAPI connection: a stand-in, or one with its own transactions,
+        whose driver is asynchronous if its argument is true.
     :param admit: raises if nobody may take a connection now.
     """
 
     def __init__(
         self,
         backend: Backend,
-        connect: Callable[[], DBAPIConnection],
+        connect: Callable[[bool], DBAPIConnection],
         admit: Callable[[], None],
     ) -> None:
         self._backend = backend
         self._connect = connect
         self._admit = admit
-        self._redirected: list[Engine] = []
+        self.is_async = False  # the test class
+        self.link: Link
+        self._engines: list[Engine] = []
+        self._listeners: list[Listeners] = []
+        self._lock = threading.Lock()  # of both: each of these engines has each of the listeners
         self._opened: list[ConnectionPoolEntry] = []  # the async ones
+        self.forwards = False  # are there listeners to what connections are made?
+        self._turn = 0  # counts tests, as far as connections outlive them
 
     def own(self, *, is_async: bool) -> Engine:
         """Return the engine of one colour, the async one as its ``sync_engine``."""
@@ -69,8 +78,22 @@ class Engines:
 
     def all(self) -> list[Engine]:
         """Return every engine that leads here, async ones as their ``sync_engine``."""
-        made = [vars(self)[name] for name in ("sync_engine", "async_engine") if name in vars(self)]
-        return [getattr(engine, "sync_engine", engine) for engine in made] + self._redirected
+        return list(self._engines)
+
+    @contextmanager
+    def listening(self, listeners: Listeners) -> Iterator[None]:
+        """Inside the block, let every engine have ``listeners`` while it leads here."""
+        with self._lock:
+            self._listeners.append(listeners)
+            for engine in self._engines:
+                _each(event.listen, engine, listeners)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listeners)
+                for engine in self._engines:
+                    _each(event.remove, engine, listeners)
 
     @contextmanager
     def redirect(self, engine: Engine) -> Iterator[None]:
@@ -80,18 +103,33 @@ class Engines:
         what the application gave to ``create_engine`` (a JSON serializer, say) stays in force.
         """
         pool, dialect = engine.pool, engine.dialect
-        own = self.own(is_async=dialect.is_async)
-        if (dialect.name, dialect.driver) == (own.dialect.name, own.dialect.driver):
-            engine.pool = self._pool(dialect, own.url, listeners=pool)
+        is_async = dialect.is_async if self._backend.both_colours else self.is_async
+        own = self.own(is_async=is_async)
+        if _kind(dialect) == _kind(own.dialect):
+            engine.dialect = self._backend.prepare_dialect(engine, self.link)
+            engine.pool = self._pool(engine.dialect, own.url, listeners=pool)
         else:
             engine.dialect = own.dialect
-            engine.pool = self._pool(own.dialect, own.url, listeners=own.pool)
-        self._redirected.append(engine)
+            engine.pool = self._pool(
+                own.dialect, own.url, listeners=own.pool, in_threads=not dialect.is_async
+            )
+        self._add(engine)
         try:
             yield
         finally:
-            self._redirected.remove(engine)
+            self._remove(engine)
             engine.pool, engine.dialect = pool, dialect
+
+    def keep_connections(self) -> bool:
+        """Keep the connections for the next test, and return whether that is possible.
+
+        It is not while one is still in use, which could hold locks, nor where a listener sets up
+        each new one and to reset it would undo that.
+        """
+        self._turn += 1
+        idle = all(engine.pool.checkedout() == 0 for engine in self.all())  # type: ignore[attr-defined]
+        resets = self._backend.resets_connections
+        return resets and idle and (self._backend.keeps_set_up or not self.forwards)
 
     def close_connections(self, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Close every connection that was opened, also those never returned.
@@ -105,41 +143,56 @@ class Engines:
             run(_close_all(opened))
 
     def _create(self, create: Callable[..., Any], *, is_async: bool) -> Any:
-        def connect(rec: ConnectionPoolEntry) -> DBAPIConnection:
-            return self._open(engine.dialect, engine.url, rec)
-
-        url = self._backend.driver_url(is_async=is_async)
-        pool_class = AsyncAdaptedQueuePool if is_async else QueuePool
-        engine = create(url, creator=connect, poolclass=pool_class, pool_size=0)
-        event.listen(getattr(engine, "sync_engine", engine).pool, "checkout", self._checked_out)
+        engine = create(self._backend.driver_url(is_async=is_async), poolclass=NullPool)
+        sync_engine: Engine = getattr(engine, "sync_engine", engine)
+        sync_engine.dialect = self._backend.own_dialect(sync_engine.dialect)
+        sync_engine.pool = self._pool(sync_engine.dialect, engine.url, listeners=sync_engine.pool)
+        self._add(sync_engine)
         return engine
 
-    def _pool(self, dialect: Dialect, url: URL, listeners: Pool) -> Pool:
-        """Return a pool that leads here, with the ``connect`` listeners of another one."""
+    def _add(self, engine: Engine) -> None:
+        with self._lock:
+            self._engines.append(engine)
+            _each(event.listen, engine, *self._listeners)
+
+    def _remove(self, engine: Engine) -> None:
+        with self._lock:
+            self._engines.remove(engine)
+            _each(event.remove, engine, *self._listeners)
+
+    def _pool(
+        self, dialect: Dialect, url: URL, listeners: Pool, *, in_threads: bool = False
+    ) -> Pool:
+        """Return a pool that leads here, with the ``connect`` listeners of another one.
+
+        :param in_threads: used outside of event loops, whatever the dialect.
+        """
 
         def connect(rec: ConnectionPoolEntry) -> DBAPIConnection:
             return self._open(dialect, url, rec)
 
-        pool_class = AsyncAdaptedQueuePool if dialect.is_async else QueuePool
+        in_loop = dialect.is_async and not in_threads
+        pool_class = AsyncAdaptedQueuePool if in_loop else QueuePool
         pool = pool_class(connect, pool_size=0, dialect=dialect)
+        forwarded = [one for one in listeners.dispatch.connect if self._backend.forwards(one)]
+        self.forwards = self.forwards or bool(forwarded)
 
         @event.listens_for(pool, "connect")
         def forward(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-            listeners.dispatch.connect(connection, record)
+            for listener in forwarded:
+                listener(connection, record)
+            self._backend.was_set_up(record.info[_SOURCE])
 
         event.listen(pool, "checkout", self._checked_out)
         return pool
 
     def _open(self, dialect: Dialect, url: URL, record: ConnectionPoolEntry) -> DBAPIConnection:
         def connect() -> DBAPIConnection:
-            source = record.info[_SOURCE] = self._connect()
+            source = record.info[_SOURCE] = self._connect(dialect.is_async)
             return source
 
-        positional, named = dialect.create_connect_args(url)
-        connection = dialect.connect(
-            *positional, **{**named, **self._backend.connect_arguments(connect)}
-        )
-        if dialect.is_async:
+        connection = self._backend.pooled(dialect, url, connect)
+        if dialect.is_async and not isinstance(connection, SandboxedConnection):
             self._opened.append(record)
         return connection
 
@@ -148,6 +201,19 @@ class Engines:
         source = record.info[_SOURCE]
         if isinstance(source, SandboxedConnection):
             source.check_out(caller())
+        elif record.info.setdefault(_TURN, self._turn) != self._turn:
+            record.info[_TURN] = self._turn
+            self._backend.reset_connection(source, is_async=self.is_async)
+
+
+def _kind(dialect: Dialect) -> tuple[str, str, bool]:
+    return dialect.name, dialect.driver, dialect.is_async
+
+
+def _each(do: Callable[..., None], engine: Engine, *some: Listeners) -> None:
+    for listeners in some:
+        for name, listener in listeners.items():
+            do(engine, name, listener)
 
 
 async def _close_all(opened: Iterable[ConnectionPoolEntry]) -> None:
@@ -158,47 +224,17 @@ async def _close_all(opened: Iterable[ConnectionPoolEntry]) -> None:
 def resolve_engines(value: Any) -> list[Engine]:
     """Return the engines that the ``engines`` option stands for, async ones as ``sync_engine``.
 
-    :param value: None, an ``Engine``, an ``AsyncEngine``, ``"module:attribute"``, a function that
-        returns one of these, or a list or tuple of them.
-    :raises OptionError: it is anything else, or names what cannot be imported.
+    :raises OptionError: it stands for anything else, or names what cannot be imported.
     """
-    if isinstance(value, (list, tuple)):
-        found = [engine for item in value for engine in resolve_engines(item)]
-        return list(dict.fromkeys(found))
-    if value is None:
-        return []
-    written = repr(value)
-    if isinstance(value, str):
-        value = _import(value)
-    if isroutine(value) or isinstance(value, partial):
-        value = value()
-    if isinstance(value, (list, tuple)):
-        return resolve_engines(value)
+    return resolve(value, "engines", _engine, _NO_ENGINE)
+
+
+def _engine(value: Any) -> Engine | None:
     engine = getattr(value, "sync_engine", value)
-    if isinstance(engine, Engine):
-        return [engine]
-    is_a = "" if repr(value) == written else f": a {type(value).__name__}"
-    raise OptionError(
-        f"engines contains {written}{is_a}, which is not an engine.\n"
-        "  To fix this, name an Engine or AsyncEngine, as an object, as "
-        '"module:attribute", or as a function that returns it; of a sessionmaker, its engine'
-    )
+    return engine if isinstance(engine, Engine) else None
 
 
-def _import(path: str) -> Any:
-    module_name, _, attribute = path.partition(":")
-    if not attribute or attribute.startswith("//"):
-        raise OptionError(
-            f'engines contains {path!r}; write "module:attribute", as in "app.db:engine"'
-        )
-    try:
-        found: Any = import_module(module_name)
-    except ImportError as error:
-        raise OptionError(f"engines contains {path!r}, but importing it failed: {error}") from error
-    for name in attribute.split("."):
-        if not hasattr(found, name):
-            near = get_close_matches(name, dir(found), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise OptionError(f"engines contains {path!r}, but {module_name} has no {name!r}{hint}")
-        found = getattr(found, name)
-    return found
+_NO_ENGINE = """\
+which is not an engine.
+  To fix this, name an Engine or AsyncEngine, as an object, as "module:attribute", or as a \
+function that returns it; a sessionmaker or scoped_session belongs into session_factories"""

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
+#: The name of tasks that others wait for, so that it is those others who are to be cancelled.
+AWAITED = "awaited by a task of dbtestcase"
+
 
 def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run ``coroutine`` in a loop of its own, without touching the thread's current loop."""
@@ -35,8 +38,9 @@ class ClassLoop:
         return BorrowedRunner(self)
 
     def tasks(self) -> set[asyncio.Task[Any]]:
-        """Return the tasks that are not done."""
-        return asyncio.all_tasks(self._runner.get_loop())
+        """Return the tasks that are not done, and that nobody waits for to the end."""
+        tasks = asyncio.all_tasks(self._runner.get_loop())
+        return {task for task in tasks if task.get_name() != AWAITED}
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop itself."""

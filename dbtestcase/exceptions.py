@@ -45,7 +45,7 @@ class InterleavedTransactionsError(IsolationError):
 
 
 class StaleConnectionError(IsolationError):
-    """A connection or session outlived the test that opened it."""
+    """A connection outlived the test that opened it."""
 
 
 class TransactionEndedError(IsolationError):

@@ -2,68 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .class_database import ClassDatabase, RunCoroutine
-from .engines import resolve_engines
-from .options import backend_of, isolation_of, used_isolations
-from .provision import provisioner
-from .schema import metadata_in, schema_of
+from sqlalchemy.util import greenlet_spawn
+
+from .code_digest import mentions
+from .databases import Databases
+from .event_loop import run_alone
+from .evidence import keep_all, observe_all
+from .factories import Factories
+from .open_sessions import OpenSessions
+from .options import isolation_of, keeps_databases, sql_reports
+from .recording import recorder
+from .session_factories import SessionFactories
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.orm import Session
 
+    from .backends import Kept
     from .class_data import ClassData, Instances, InstancesOf
-
-_SCHEMA_APPLIED = "dbtestcase_schema_applied"
+    from .event_loop import ClassLoop
+    from .migrating import MigratingDatabase
+    from .observation import Observation
+    from .recording import Statement
 
 
 class ClassLifecycle:
     """A test class from its ``setUpClass`` to its class clean-ups.
 
     :param case: the test class, whose options have been checked.
-    :param is_async: the colour of its engine.
-    :param run: runs a coroutine in the event loop of the class.
+    :param loop: its event loop, if it is asynchronous.
     :param load_data: makes the class data and calls :meth:`keep_data`.
     """
 
-    def __init__(
-        self, case: Any, *, is_async: bool, run: RunCoroutine, load_data: Callable[[], None]
-    ) -> None:
+    def __init__(self, case: Any, *, loop: ClassLoop | None, load_data: Callable[[], None]) -> None:
+        self.loop = loop
         self._case = case
         self._load_data = load_data
-        self._data: ClassData | None = None
+        self.data: ClassData | None = None
+        self.refusal = ""  # of connections outside of set-up and test
         self.given: dict[str, Any] = {}  # what the class was given, by attribute
         self.spare: AsyncConnection | None = None  # kept open for the next test that asks for one
-        backend_of(case).driver_url(is_async=is_async)
+        self.sql_reports = sql_reports()
+        self.keeps_databases = keeps_databases()
+        self.records = bool(self.sql_reports) or mentions(case, "statements")
+        self._recorded: list[Statement] | None = None  # of the test that runs
+        self.clean_content: Mapping[str, Observation] | None = None  # once that was asked for
         with ExitStack() as cleanups:
-            self._database = _borrow(case, cleanups)
-            self._all_in_sandbox = used_isolations(case) == {"transaction"}
-            self._database.open(all_in_sandbox=self._all_in_sandbox, run=run)
-            cleanups.callback(self._database.close)
-            self.engines = self._database.engines
-            self.engines.own(is_async=is_async)
-            for engine in resolve_engines(case.engines):
-                cleanups.enter_context(self.engines.redirect(engine))
+            self.databases = Databases(case, loop)
+            cleanups.callback(self.databases.close)
+            run = run_alone if loop is None else loop.run
+            self.open_sessions = OpenSessions(self.databases.alias_of, run)
+            cleanups.callback(self.open_sessions.close)
+            self.session_factories = SessionFactories(
+                case, self.databases.router, self.databases.redirect
+            )
+            cleanups.enter_context(self.session_factories.routed())
+            self.factories = Factories(case.factories)
+            cleanups.callback(self._forget_data)
             self._cleanups = cleanups.pop_all()
 
     def close(self) -> None:
-        """Undo everything, in reverse, whatever fails in between."""
-        with self._cleanups:
-            self._forget_data()
+        """Undo everything, whatever fails in between."""
+        self._cleanups.close()
 
     def load_data(self) -> None:
         """Let ``setUpTestData`` put class data on the class."""
         self._before = dict(vars(self._case))
         self._load_data()
-
-    def keeps_connections(self) -> bool:
-        """Tell whether a connection that is open now can serve in the next test."""
-        return self._all_in_sandbox and self._database.sandbox.intact
+        self.databases.data_is_loaded()
 
     def keep_data(self, session: Session, instances_of: InstancesOf) -> None:
         """Keep what ``setUpTestData``, having committed in ``session``, put on the class.
@@ -72,86 +82,142 @@ class ClassLifecycle:
         """
         from .class_data import ClassData
 
-        self._data = ClassData(self._case, self._before, instances_of)
-        self._data.capture(session)
+        self.data = ClassData(self._case, self._before, instances_of)
+        self.data.capture(session)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record what the tests of the class execute."""
+
+        def note(statement: Statement) -> None:
+            if self._recorded is not None:
+                self._recorded.append(statement)
+
+        with self.databases.listening(lambda alias: recorder(alias, note)):
+            yield
 
     @contextmanager
     def running(self, refusal: str) -> Iterator[None]:
         """Refuse connections with that message while a test runs, except as it is set up."""
-        self._database.refusal = refusal
+        self.refusal = refusal
+        self.databases.refuse(refusal)
         try:
             yield
         finally:
-            self._database.refusal = ""
+            self.refusal = ""
+            self.databases.refuse("")
 
     def start_test(self, test: Any, method_name: str) -> TestLifecycle:
-        """Make the database ready for one test."""
-        refusal, self._database.refusal = self._database.refusal, ""
-        if not self._database.sandbox.intact:
+        """Make the databases ready for one test."""
+        self.databases.refuse("")
+        if not self.databases.intact:
+            self.clean_content = None
             self._forget_data()
-            self._database.rebuild()
+            self.databases.rebuild()
             self.load_data()
         isolation = isolation_of(self._case, method_name)
-        self._database.start_test(test.id(), isolation)
-        return TestLifecycle(self._database, isolation, self._data, refusal)
+        self.databases.start_test(test.id(), isolation)
+        self._recorded = [] if self.records else None
+        started = TestLifecycle(self, test, method_name, isolation, self._recorded)
+        started.enter(self.open_sessions.of_test())
+        started.enter(self.session_factories.pinned(lambda: test.session))
+        if self.keeps_databases and self.clean_content is None:
+            self.clean_content = started.observe()  # as nothing may be undone after a failure
+        return started
+
+    def end_recording(self) -> None:
+        """Record no more of what the test executes that runs."""
+        self._recorded = None
+
+    @contextmanager
+    def sharing(self, session: Any, seed: str) -> Iterator[None]:
+        """Let the application's registries and factories use ``session``, of the class data."""
+        with self.session_factories.pinned(lambda: session), self.factories.making(session, seed):
+            self._cleanups.enter_context(self.factories.sequences_restored())
+            yield
 
     def _forget_data(self) -> None:
-        if self._data is not None:
-            self._data.forget()
-            self._data = None
+        if self.data is not None:
+            self.data.forget()
+            self.data = None
 
 
 class TestLifecycle:
     """One test, from its ``setUp`` to its clean-ups."""
 
     def __init__(
-        self, database: ClassDatabase, isolation: str, data: ClassData | None, refusal: str
+        self,
+        of: ClassLifecycle,
+        test: Any,
+        method_name: str,
+        isolation: str,
+        statements: list[Statement] | None,
     ) -> None:
-        self._database = database
+        self._of = of
+        self._test = test
+        self._method_name = method_name
+        self._databases = of.databases
         self._isolation = isolation
-        self._data = data
-        self._refusal = refusal
+        self.statements = statements  # that it has executed, if they are recorded
         self.instances: Instances | None = None  # of class data
         self.given: dict[str, Any] = {}  # what the test was given, by attribute
+        self.sessions: dict[str, Any] = {}  # likewise, by alias
+        self.migrating: MigratingDatabase | None = None
+        self._cleanups = ExitStack()
+        self._cleanups.callback(of.databases.finish_test, isolation)
+
+    def enter(self, context: AbstractContextManager[object]) -> None:
+        """Enter a context that is left as the test finishes, its own sessions being closed."""
+        self._cleanups.enter_context(context)
 
     def give_data_to(self, session: Session) -> None:
         """Let ``session``, which is new, be the one that class data is attached to."""
-        if self._data is not None:
-            self.instances = self._data.instances(session)
+        if self._of.data is not None:
+            self.instances = self._of.data.instances(session)
 
     def opened(self) -> list[Any]:
-        """Return the session and connection that were given to the test, as far as it has any."""
-        return [self.given[name] for name in ("connection", "session") if name in self.given]
+        """Return the sessions and connection that were given to the test, as far as it has any."""
+        connection = [self.given["connection"]] if "connection" in self.given else []
+        return [*connection, *self.sessions.values()]
+
+    def can_look(self) -> bool:
+        """Tell whether connections can be used now, outside of the event loop if there is one."""
+        loop = self._of.loop
+        return loop is None or not loop.get_loop().is_running()
+
+    def observe(self) -> Mapping[str, Observation]:
+        """Return what is in the databases now, by alias."""
+        loop = self._of.loop
+        if loop is None:
+            return observe_all(self._databases, self._isolation)
+        return loop.run(greenlet_spawn(observe_all, self._databases, self._isolation))
+
+    def observe_clean(self) -> Mapping[str, Observation] | None:
+        """Return what was in the databases before the test, which is over.
+
+        None, if they are to be rebuilt: class data may have other keys then.
+        """
+        of = self._of
+        if of.clean_content is None and of.databases.intact:
+            clean = of.start_test(self._test, self._method_name)
+            try:
+                of.clean_content = clean.observe()
+            finally:
+                with ExitStack() as last:
+                    last.callback(clean.finish)
+                    clean.abandon()
+        return of.clean_content
+
+    def keep(self) -> list[Kept]:
+        """Keep the databases as they are now."""
+        return keep_all(self._databases, self._test.id(), self._isolation)
 
     def abandon(self) -> None:
         """The test is over; its sessions and connections are about to be closed."""
-        self._database.refusal = self._refusal
-        self._database.abandon_test(self._isolation)
+        self._of.end_recording()
+        self._databases.refuse(self._of.refusal)
+        self._databases.abandon_test(self._isolation)
 
     def finish(self) -> None:
-        """Its sessions and connections are closed; leave the database clean."""
-        self._database.finish_test(self._isolation)
-
-
-def apply_schema(case: Any, connection: Connection) -> None:
-    """Create the tables of ``case``, unless they have been."""
-    if not connection.info.get(_SCHEMA_APPLIED):
-        schema_of(metadata_in(case.metadata)).apply(connection)
-        connection.info[_SCHEMA_APPLIED] = True
-
-
-def _borrow(case: Any, cleanups: ExitStack) -> ClassDatabase:
-    def build(connection: Connection) -> None:
-        case.setUpDatabase(connection)
-        apply_schema(case, connection)
-
-    backend = backend_of(case)
-    metadata = metadata_in(case.metadata)
-    fingerprint = schema_of(metadata).fingerprint(backend.dialect)
-    hooks = tuple(
-        vars(base)["setUpDatabase"] for base in case.__mro__ if "setUpDatabase" in vars(base)
-    )
-    key = (backend, metadata, fingerprint, hooks)
-    database = provisioner.borrow(key, backend, build)
-    cleanups.callback(provisioner.give_back, key, database)
-    return database
+        """Its sessions and connections are closed; leave the databases clean."""
+        self._cleanups.close()

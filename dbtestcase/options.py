@@ -10,9 +10,9 @@ from types import FunctionType
 from typing import Any, Literal, TypeVar, get_args
 from unittest import IsolatedAsyncioTestCase
 
+from .aliases import databases_of, placing
 from .backends import Backend, backend_for
 from .exceptions import OptionError
-from .schema import metadata_in
 
 Isolation = Literal["transaction", "truncation", "template", "schema"]
 
@@ -20,17 +20,36 @@ ISOLATIONS: tuple[str, ...] = get_args(Isolation)
 OPTIONS = (
     "database",
     "metadata",
-    "isolation",
+    "migrations",
     "engines",
+    "databases",
+    "session_factories",
+    "factories",
+    "isolation",
     "session_class",
     "session_options",
     "reset_sequences",
 )
 HOOKS = ("setUpDatabase", "setUpTestData")
 ASYNC_HOOKS = ("asyncSetUpClass", "asyncTearDownClass", "asyncSetUpTestData")
-PROVIDED = ("session", "connection", "engine", "session_factory")
+PROVIDED = (
+    "session",
+    "connection",
+    "engine",
+    "session_factory",
+    "session_of",
+    "engine_of",
+    "statements",
+)
+
+SQL_REPORTS = ("failed", "all")  # of which tests
 
 _MARK = "dbtestcase_isolation"
+
+_OWN = {
+    "engine": "; for the application's own, write engines = [engine]",
+    "session_factory": "; for the application's own, write session_factories = [session_factory]",
+}
 
 _METHODS = (FunctionType, classmethod, staticmethod, property)
 
@@ -63,18 +82,53 @@ def isolation_of(case: Any, method_name: str) -> str:
     return value
 
 
-def backend_of(case: Any) -> Backend:
-    """Return the backend of ``case``: of its ``database``, else of the environment's.
+def backend_of(case: Any, database: str | None) -> Backend:
+    """Return the backend of a ``database`` of ``case``, else of the environment's.
 
-    :raises OptionError: there is none such, or it lacks an isolation that ``case`` uses.
+    :raises OptionError: there is none such, or it lacks the isolation of ``case``.
     """
-    database = case.database or os.environ.get("DBTESTCASE_DATABASE") or "sqlite://"
-    backend = backend_for(database)
-    for name in sorted(used_isolations(case)):
-        if name not in backend.features.isolations:
-            able = " or ".join(map(repr, sorted(backend.features.isolations)))
-            raise OptionError(f"{backend.title} has no isolation = {name!r}; use {able}")
+    backend = backend_for(database or default_database())
+    check_isolation(backend, case.isolation)
     return backend
+
+
+def default_database() -> str:
+    """Return the ``database`` of test classes that name none."""
+    return os.environ.get("DBTESTCASE_DATABASE") or "sqlite://"
+
+
+def check_isolation(backend: Backend, name: str) -> None:
+    """Check that ``backend`` has that isolation.
+
+    :raises OptionError: it has not; says which it has.
+    """
+    if name not in backend.features.isolations:
+        able = " or ".join(map(repr, sorted(backend.features.isolations)))
+        also = backend.features.elsewhere
+        raise OptionError(f"{backend.title} has no isolation = {name!r}; use {able}{also}")
+
+
+def rebuilds() -> bool:
+    """Tell whether templates are to be built anew even where they exist."""
+    return os.environ.get("DBTESTCASE_REBUILD", "0") not in ("", "0")
+
+
+def keeps_databases() -> bool:
+    """Tell whether the databases of failing tests are to be kept."""
+    return os.environ.get("DBTESTCASE_KEEP", "0") not in ("", "0")
+
+
+def sql_reports() -> str:
+    """Return which tests are to have their SQL reported: "failed", "all", or "" for none.
+
+    :raises OptionError: the environment asks for something else.
+    """
+    value = os.environ.get("DBTESTCASE_SQL", "")
+    if value not in ("", *SQL_REPORTS):
+        near = get_close_matches(value, SQL_REPORTS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"write {' or '.join(SQL_REPORTS)}"
+        raise OptionError(f"DBTESTCASE_SQL={value} does not exist; {hint}")
+    return value
 
 
 def used_isolations(case: Any) -> set[str]:
@@ -88,27 +142,24 @@ def check_options(case: Any) -> None:
 
     :raises OptionError: with the name of the class, the option, and the fix.
     """
-    try:
+    with placing(f"{case.__module__}.{case.__qualname__}: "):
         for base in case.__mro__:
             if base.__module__.partition(".")[0] not in ("dbtestcase", "unittest", "builtins"):
                 for name, value in vars(base).items():
                     _check_name(name, value)
                     _check_hook(name, value, case)
         _check_types(case)
-        metadata_in(case.metadata)
         _check_isolation(case.isolation)
-        if case.database is not None:
-            backend_of(case)
-    except OptionError as error:
-        raise OptionError(f"{case.__module__}.{case.__qualname__}: {error}") from None
+        for options in databases_of(case).values():
+            if options.database is not None:
+                with placing(options.place):
+                    backend_of(case, options.database)
 
 
 def _check_name(name: str, value: Any) -> None:
     if name in PROVIDED:
-        hint = f"; for the application's own, write engines = [{name}]" if name == "engine" else ""
+        hint = _OWN.get(name, "")
         raise OptionError(f"{name} is what dbtestcase gives to each test; use another name{hint}")
-    if name == "migrations":
-        raise OptionError("migrations are not supported by this version; use metadata")
     if name.startswith("_") or name in OPTIONS or isinstance(value, _METHODS):
         return
     near = get_close_matches(name, OPTIONS, n=1, cutoff=0.85)
@@ -123,10 +174,10 @@ def _check_hook(name: str, value: Any, case: type) -> None:
     is_async = issubclass(case, IsolatedAsyncioTestCase)
     if name.startswith("test") and iscoroutinefunction(function) and not is_async:
         raise OptionError(f"{name} is a coroutine; derive the class from AsyncDatabaseTestCase")
-    if name in ASYNC_HOOKS and not is_async:
+    if name in ("asyncSetUp", "asyncTearDown", *ASYNC_HOOKS) and not is_async:
         raise OptionError(f"{name} is never called; it is for AsyncDatabaseTestCase")
     if name in HOOKS + ASYNC_HOOKS:
-        _check_signature(name, value, function)
+        _check_signature(name, value, function, is_async=is_async)
         return
     near = get_close_matches(name.lower(), map(str.lower, HOOKS + ASYNC_HOOKS), 1, cutoff=0.9)
     for hook in HOOKS + ASYNC_HOOKS:
@@ -134,11 +185,11 @@ def _check_hook(name: str, value: Any, case: type) -> None:
             raise OptionError(f"{name} is never called; did you mean {hook}?")
 
 
-def _check_signature(name: str, value: Any, function: Any) -> None:
+def _check_signature(name: str, value: Any, function: Any, *, is_async: bool) -> None:
     if not isinstance(value, classmethod):
         raise OptionError(f"{name} is called on the class; put @classmethod on it")
     if iscoroutinefunction(function) and name in HOOKS:
-        raise OptionError(f"{name} is a coroutine; {_plain_def_or_async_hook(name)}")
+        raise OptionError(f"{name} is a coroutine; {_instead_of_coroutine(name, is_async)}")
     if not iscoroutinefunction(function) and name in ASYNC_HOOKS:
         raise OptionError(f"{name} is not a coroutine; make it an async def")
     argument = {"setUpDatabase": "connection", "asyncSetUpClass": "", "asyncTearDownClass": ""}
@@ -148,7 +199,9 @@ def _check_signature(name: str, value: Any, function: Any) -> None:
         raise OptionError(f"{name} is called with other arguments; write def {name}({written})")
 
 
-def _plain_def_or_async_hook(name: str) -> str:
+def _instead_of_coroutine(name: str, is_async: bool) -> str:
+    if not is_async:
+        return "make it a plain def, or derive the class from AsyncDatabaseTestCase"
     near = [hook for hook in ASYNC_HOOKS if hook.lower().endswith(name.lower())]
     return f"write {near[0]}" if near else "make it a plain def"
 
@@ -161,8 +214,6 @@ def _check_isolation(value: Any) -> None:
 
 
 def _check_types(case: Any) -> None:
-    if case.database is not None and not isinstance(case.database, str):
-        raise OptionError(f'database = {case.database!r} is not a string; write "sqlite://"')
     if not isinstance(case.session_options, dict):
         raise OptionError(f"session_options = {case.session_options!r} is not a dictionary")
     for name in ("bind", "binds"):

@@ -8,9 +8,6 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
-
 from .class_database import ClassDatabase
 
 if TYPE_CHECKING:
@@ -27,25 +24,45 @@ class Provisioner:
         self._pid = 0
         self._templates: dict[Hashable, Database | Exception] = {}
         self._idle: dict[Hashable, list[ClassDatabase]] = {}
+        self._backend_of: dict[Hashable, Backend] = {}
         self._inherited: list[object] = []
 
     def borrow(
-        self, key: Hashable, backend: Backend, build: Callable[[Connection], None]
+        self,
+        key: Hashable,
+        backend: Backend,
+        fingerprint: str,
+        build: Callable[[Connection], None],
+        *,
+        rebuild: bool = False,
+        lasting: bool = False,
     ) -> ClassDatabase:
         """Return a clean database, for the caller alone until :meth:`give_back`.
 
         :param key: names what ``build`` makes; it runs once for each key.
+        :param fingerprint: names it in other processes too.
+        :param rebuild: do not use what another process has built.
+        :param lasting: let other processes use it, even where that is costly.
         :raises Exception: what ``build`` raised, now or the first time.
         """
         with self._lock:
-            self._leave_to_parent_what_it_made()
-            template = self._templates.get(key)
-            if template is None:
-                template = self._templates[key] = _built(backend, build)
-            if isinstance(template, Exception):
-                raise template
+            template = self._template(key, backend, fingerprint, build, rebuild, lasting)
             idle = self._idle.setdefault(key, [])
             return idle.pop() if idle else ClassDatabase(backend, template)
+
+    def template(
+        self,
+        key: Hashable,
+        backend: Backend,
+        fingerprint: str,
+        build: Callable[[Connection], None],
+        *,
+        rebuild: bool = False,
+        lasting: bool = False,
+    ) -> Database:
+        """Return what :meth:`borrow` makes databases from, with the same parameters and errors."""
+        with self._lock:
+            return self._template(key, backend, fingerprint, build, rebuild, lasting)
 
     def give_back(self, key: Hashable, database: ClassDatabase) -> None:
         """Keep ``database`` for the next class, or drop it if its isolation was broken."""
@@ -53,6 +70,32 @@ class Provisioner:
             if database.sandbox.intact and key in self._idle:
                 self._idle[key].append(database)
             else:
+                database.drop()
+
+    def _template(
+        self,
+        key: Hashable,
+        backend: Backend,
+        fingerprint: str,
+        build: Callable[[Connection], None],
+        rebuild: bool,
+        lasting: bool,
+    ) -> Database:
+        self._leave_to_parent_what_it_made()
+        template = self._templates.get(key)
+        if template is None:
+            if backend.features.one_database:
+                self._forget(backend)
+            self._backend_of[key] = backend
+            template = self._templates[key] = _built(backend, fingerprint, build, rebuild, lasting)
+        if isinstance(template, Exception):
+            raise template
+        return template
+
+    def _forget(self, backend: Backend) -> None:
+        for key in [key for key, other in self._backend_of.items() if other is backend]:
+            self._templates.pop(key, None)
+            for database in self._idle.pop(key, []):
                 database.drop()
 
     def close(self) -> None:
@@ -67,30 +110,32 @@ class Provisioner:
                 template.drop()
         self._idle.clear()
         self._templates.clear()
+        for backend in set(self._backend_of.values()):
+            backend.close()
+        self._backend_of.clear()
 
     def _leave_to_parent_what_it_made(self) -> None:
         if self._pid != os.getpid():
             if self._pid:
                 self._inherited.append((self._templates, self._idle))
                 self._templates, self._idle = {}, {}
+                self._backend_of = {}
             self._pid = os.getpid()
             atexit.register(self.close)
 
 
-def _built(backend: Backend, build: Callable[[Connection], None]) -> Database | Exception:
-    database = backend.create()
-    engine = create_engine(
-        backend.driver_url(is_async=False),
-        creator=lambda: database.connection,
-        poolclass=StaticPool,
-    )
+def _built(
+    backend: Backend,
+    fingerprint: str,
+    build: Callable[[Connection], None],
+    rebuild: bool,
+    lasting: bool,
+) -> Database | Exception:
+    make = backend.lasting_template if lasting else backend.template
     try:
-        with engine.begin() as connection:
-            build(connection)
+        return make(fingerprint, build, rebuild=rebuild)
     except Exception as error:
-        database.drop()
         return error
-    return database
 
 
 provisioner = Provisioner()

@@ -3,132 +3,179 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import MetaData, Table, func, inspect, select
-from sqlalchemy.exc import CompileError, DBAPIError
-from sqlalchemy.sql import ClauseElement, FromClause
+from sqlalchemy import case, func, inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import FromClause
 
+from .aliases import DEFAULT, ByAlias, DatabaseOptions
+from .criteria import of_condition, of_value
 from .exceptions import UsageError
+from .tables import name_in, source_of, table_names
+from .wording import counted, cut, suggestion
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, CursorResult
     from sqlalchemy.sql import ColumnElement
 
 _SHOWN_ROWS = 10
-_SHOWN_CHARACTERS = 60
+_SHOWN_NEAREST = 5
+_COMPARED_ROWS = 200  # in Python, of those that the database finds nearest
+SHOWN_COLUMNS = 12
 
 
 class Rows:
     """The rows of ``target`` that meet ``conditions`` and have ``values``.
 
-    :param target: a mapped class, a ``Table``, or the name of a table.
-    :param metadata: where names are looked up first; the database is second.
+    :param connection: leads to the database ``alias`` of ``databases``.
+    :param target: a mapped class, a ``Table``, or the name of a table. Names are looked up in the
+        metadata first and in the database second.
     :raises UsageError: there is no such table or column.
     """
 
     def __init__(
         self,
         connection: Connection,
+        databases: ByAlias[DatabaseOptions],
+        alias: str,
         target: Any,
-        conditions: Iterable[ColumnElement[bool]],
-        values: Mapping[str, Any],
-        metadata: Iterable[MetaData],
+        conditions: Iterable[ColumnElement[bool]] = (),
+        values: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._connection = connection
-        self._source = _source(connection, target, metadata)
+        self._options = databases[alias]
+        self._place = f" ({alias})" if alias != DEFAULT else ""
+        self._source = source_of(target, connection, databases, alias)
         self._names = _names(self._source)
-        conditions = list(conditions)
-        self._where = [*conditions, *(self._column(name) == values[name] for name in values)]
-        described = [_rendered(condition, connection) for condition in conditions]
-        described += [f"{name} = {_named(value)}" for name, value in values.items()]
-        self.wanted = " and ".join(described)
+        self._columns = _columns(self._source)
+        self._key = inspect(self._source).primary_key
+        criteria = [of_condition(condition, connection) for condition in conditions]
+        criteria += [of_value(name, self.column(name), values[name]) for name in values]
+        #: What the database compares, and what Python does.
+        self._compared = [one for one in criteria if one.document is None]
+        self._documents = [one for one in criteria if one.document is not None]
+        self.wanted = " and ".join(one.text for one in criteria)
+        self.with_wanted = f" with {self.wanted}" if criteria else ""
 
     @property
     def table(self) -> str:
         """The name of the table."""
-        mapper = inspect(self._source, raiseerr=False)
-        return str(getattr(mapper, "local_table", self._source))
+        return name_in(self._connection, self._source)
+
+    @property
+    def title(self) -> str:
+        """The table, as messages name it."""
+        return f"{self.table}{self._place}"
+
+    def column(self, *names: str) -> Any:
+        """Return the first of the columns, or attributes of the mapped class, that is there.
+
+        :raises UsageError: none is.
+        """
+        for name in names:
+            if name in self._names:
+                return self._names[name]
+        hint = suggestion(names[0], self._names, "it has")
+        written = " or ".join(map(repr, names))
+        raise UsageError(f"{self.title} has no column {written}; {hint}")
 
     def count(self) -> int:
         """Return how many rows there are."""
-        query = select(func.count()).select_from(self._source).where(*self._where)
+        if self._documents:
+            return len(self._matching())
+        return self._count(*(one.expression for one in self._compared))
+
+    def total(self) -> str:
+        """Return how many rows the table has, as in "which has 2 rows"."""
+        count = self._count()
+        return f"which has {counted(count)}" if count else "which is empty"
+
+    def describe(self) -> str:
+        """Return the rows as text, a line for each."""
+        rows = self._matching(limit=None if self._documents else _SHOWN_ROWS + 1)
+        lines = [self._line(row) for row in rows[:_SHOWN_ROWS]]
+        if len(rows) > _SHOWN_ROWS:
+            lines.append(f"… and {counted(self.count() - _SHOWN_ROWS, 'more row')}")
+        return "".join(f"\n    {line}" for line in lines)
+
+    def nearest(self) -> str:
+        """Return as text the other rows that come nearest, with what differs marked."""
+        unmet: Any = sum(case((one.expression, 0), else_=1) for one in self._compared)
+        first = [unmet] if self._compared else []
+        rows = self._execute(self._select(*first).limit(_COMPARED_ROWS))
+        marked = [(self._differences(row), row) for row in rows]
+        others = sorted((one for one in marked if one[0]), key=lambda one: len(one[0]))
+        lines = [self._line(row, marks) for marks, row in others[:_SHOWN_NEAREST]]
+        return "".join(f"\n    {line}" for line in lines)
+
+    def _count(self, *conditions: Any) -> int:
+        query = select(func.count()).select_from(self._source).where(*conditions)
+        count: int = self._execute(query).scalar_one()
+        return count
+
+    def _execute(self, query: Any) -> CursorResult[Any]:
         try:
-            return self._connection.execute(query).scalar_one()
+            return self._connection.execute(query)
         except DBAPIError as error:
             self._connection.rollback()
-            names = table_names(self._connection)
+            names = table_names(self._connection, self._options)
             if self.table in names:
                 raise
             raise UsageError(
-                f"there is no table {self.table} in the database; it has: "
-                f"{', '.join(names) or 'none'}. Is it part of the class option metadata?"
+                f"there is no table {self.table!r} in the database{self._place}; "
+                f"{suggestion(self.table, names, 'it has:')}\n"
+                "  Is it part of the option metadata?"
             ) from error
 
-    def describe(self, *, matching: bool) -> str:
-        """Return the rows as text, or all rows of the table if they need not match."""
-        mapper = inspect(self._source, raiseerr=False)
-        query = select(getattr(mapper, "selectable", self._source)).limit(_SHOWN_ROWS + 1)
-        rows = self._connection.execute(query.where(*self._where) if matching else query).all()
-        lines = [
-            ", ".join(_shown(str(name), value) for name, value in row._mapping.items())
-            for row in rows[:_SHOWN_ROWS]
+    def _select(self, *order: Any) -> Any:
+        """Return a query for the columns, whether each criterion is met, and the documents."""
+        columns = [column.label(None) for column in self._columns.values()]
+        met = [case((one.expression, 1), else_=0).label(None) for one in self._compared]
+        documents = [one.column.label(None) for one in self._documents]
+        query = select(*columns, *met, *documents).select_from(self._source)
+        return query.order_by(*order, *self._key)
+
+    def _matching(self, limit: int | None = None) -> list[Any]:
+        query = self._select().where(*(one.expression for one in self._compared)).limit(limit)
+        return [row for row in self._execute(query) if not self._differences(row)]
+
+    def _differences(self, row: Any) -> dict[str, str]:
+        """Return by criterion what ``row`` has to be marked with."""
+        values = iter(row[len(self._columns) :])
+        marks = {one.key: f"not {one.shown}" for one in self._compared if not next(values)}
+        for one in self._documents:
+            difference = one.document.difference(next(values))
+            if difference:
+                marks[one.key] = difference
+        return marks
+
+    def _line(self, row: Any, marks: Mapping[str, str] = MappingProxyType({})) -> str:
+        shown = [
+            f"{name}={cut(value)}" + (f" ({marks[name]})" if name in marks else "")
+            for name, value in zip(self._columns, row, strict=False)
+            if name in self._shown_names()
         ]
-        if len(rows) > _SHOWN_ROWS:
-            lines.append(f"… and more; the first {_SHOWN_ROWS} are shown")
-        return "".join(f"\n    {line}" for line in lines)
+        shown += [
+            f"{key} {mark}" if key in self._names else mark  # of a relationship, of a condition
+            for key, mark in marks.items()
+            if key not in self._columns
+        ]
+        left_out = len(self._columns) - len(self._shown_names())
+        if left_out:
+            shown.append(f"… and {left_out} more columns")
+        return ", ".join(shown)
 
-    def _column(self, name: str) -> Any:
-        if name not in self._names:
-            near = get_close_matches(name, self._names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self._names)}"
-            raise UsageError(f"{self.table} has no column {name!r}; {hint}")
-        return self._names[name]
-
-
-def table_names(connection: Connection) -> list[str]:
-    """Return the names of all tables in the database."""
-    return inspect(connection).get_table_names()
-
-
-def table_name(target: Any) -> str:
-    """Return the name of the table of ``target``, a mapped class, a ``Table`` or a name."""
-    mapper = inspect(target, raiseerr=False)
-    return str(getattr(mapper, "local_table", target))
-
-
-def _source(connection: Connection, target: Any, metadata: Iterable[MetaData]) -> Any:
-    if isinstance(target, str):
-        return _table_called(target, connection, metadata)
-    if isinstance(target, FromClause):
-        return target
-    if isinstance(target, type) and inspect(target, raiseerr=False) is not None:
-        return target
-    hint = ""
-    if inspect(type(target), raiseerr=False) is not None:
-        hint = f"; write {type(target).__name__} and the values of its columns"
-    raise UsageError(
-        f"{target!r} is neither a mapped class, nor a Table, nor the name of a table{hint}"
-    )
-
-
-def _table_called(name: str, connection: Connection, metadata: Iterable[MetaData]) -> Table:
-    known: dict[str, Table] = {}
-    for one in metadata:
-        known.update(one.tables)
-    if name in known:
-        return known[name]
-    names = table_names(connection)
-    if name in names:
-        return Table(name, MetaData(), autoload_with=connection)
-    candidates = sorted({*known, *names})
-    near = get_close_matches(name, candidates, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(candidates) or 'none'}"
-    raise UsageError(f"there is no table {name!r}; {hint}")
+    def _shown_names(self) -> set[str]:
+        """Return the columns to show: those that are asked about and then the first ones."""
+        asked = {one.key for one in [*self._compared, *self._documents]}
+        first = sorted(self._columns, key=lambda name: name not in asked)
+        return set(first[:SHOWN_COLUMNS])
 
 
 def _names(source: Any) -> dict[str, Any]:
+    """Return what values can be given for, by name."""
     if isinstance(source, FromClause):
         return dict(source.c)
     mapper: Any = inspect(source)
@@ -136,25 +183,14 @@ def _names(source: Any) -> dict[str, Any]:
     return {name: getattr(source, name) for name in names}
 
 
-def _rendered(condition: Any, connection: Connection) -> str:
-    if not isinstance(condition, ClauseElement):
-        raise UsageError(
-            f"{condition!r} is not an SQL expression; write User.age > 17, or values as keywords"
-        )
-    try:
-        rendered = condition.compile(connection, compile_kwargs={"literal_binds": True})
-    except CompileError:
-        return str(condition)  # a value of a type that has no literal form
-    return str(rendered)
-
-
-def _named(value: Any) -> str:
-    identity = getattr(inspect(value, raiseerr=False), "identity", None)
-    if identity is None:
-        return repr(value)
-    return f"<{type(value).__name__} {', '.join(map(repr, identity))}>"
-
-
-def _shown(name: str, value: Any) -> str:
-    text = repr(value)
-    return f"{name}={text[:_SHOWN_CHARACTERS]}{'…' if len(text) > _SHOWN_CHARACTERS else ''}"
+def _columns(source: Any) -> dict[str, Any]:
+    """Return what rows are shown by, by name."""
+    if isinstance(source, FromClause):
+        return dict(source.c)
+    mapper: Any = inspect(source)
+    of_tables = {column for table in mapper.tables for column in table.c}
+    return {
+        one.key: getattr(source, one.key)
+        for one in mapper.column_attrs
+        if one.columns[0] in of_tables
+    }

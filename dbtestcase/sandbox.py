@@ -1,101 +1,62 @@
 """The transaction that a test lives in, shared by all of the test's connections.
 
-The vocabulary is that of Ecto's SQL sandbox. One real connection holds one real
-transaction. Every connection that the test or the application opens keeps a stack of
-savepoints in it: one for its own transaction, one for each nested one. A savepoint
-reaches the database only when its connection is about to write, so that a connection
-which has only read holds nothing open.
+The vocabulary is that of Ecto's SQL sandbox. One real connection holds one real transaction. Every
+connection that the test or the application opens keeps a stack of savepoints in it: one for its own
+transaction, one for each nested one. A savepoint reaches the database only when its connection is
+about to write, so that a connection which has only read holds nothing open.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from . import violations
 from .exceptions import IsolationError
-from .violations import interleaved, transaction_ended, was_swallowed
+from .savepoints import Owner, Savepoint, SavepointStack
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-
-
-class Owner(Protocol):
-    """A connection, as the sandbox knows it."""
-
-    savepoints: list[Savepoint]
-    opened_at: str
-
-    def expire(self, test: str) -> None:
-        """Refuse further work: the test that opened the transaction has ended."""
-
-
-class Savepoint:
-    """A transaction of ``owner`` or, with a ``name``, a savepoint that the owner asked for."""
-
-    __slots__ = ("ended", "held", "identifier", "name", "owner", "writers")
-
-    def __init__(self, owner: object, identifier: str, name: str = "") -> None:
-        self.owner = owner
-        self.identifier = identifier
-        self.name = name
-        self.held = False  # is it in the database?
-        self.ended = False  # committed or released, though it may still be in the database
-        self.writers: dict[object, str] = {}  # who wrote inside it, and what first
-
-
-class Driver(Protocol):
-    """What the sandbox asks of a backend; see :class:`dbtestcase.backends.base.Backend`."""
-
-    def error(self, message: str) -> Exception: ...
-
-    def reads(self, sql: str) -> bool: ...
-
-    def changes(self, connection: DBAPIConnection) -> int: ...
-
-    def in_transaction(self, connection: DBAPIConnection) -> bool: ...
-
-    def check_deferred_constraints(self, connection: DBAPIConnection) -> None: ...
+    from .link import Link
 
 
 class Sandbox:
-    """One transaction on ``connection``, in which many connections keep their own.
+    """One transaction on one connection, in which many connections keep their own.
 
     Between :meth:`start_test` and :meth:`finish_test` all work belongs to the test.
     Work outside them (class data, ``setUpClass``) opens a transaction of the class,
     which encloses the tests and ends with :meth:`finish_class`.
+
+    On a database where a failed statement aborts the transaction, a savepoint is in the
+    database before every statement that has something to lose: that of its connection, or,
+    where others have written since, a guard that belongs to nobody.
     """
 
-    def __init__(self, connection: DBAPIConnection, driver: Driver) -> None:
-        self.driver = driver
-        self.lock = threading.RLock()
-        self.attach(connection)
-        self._began = False
+    def __init__(self) -> None:
+        self.link: Link
+        self.intact = True
+        self.sequences: object = None  # where they stand at the start of each test, if they do
+        self._stack = SavepointStack()
+        self.uncommitted = self._stack.uncommitted
         self._test = ""
         self._test_savepoint: Savepoint | None = None
-        self._held: list[Savepoint] = []
         self._owners: dict[int, Owner] = {}
-        self._count = 0
         self._noted: Savepoint | None = None  # where the statement was noted as a write
+        self._changes = 0  # of the connection, when it was
         self._violations: list[IsolationError] = []
 
-    def attach(self, connection: DBAPIConnection) -> None:
-        """Work on ``connection``, to a clean database, from now on."""
-        self.connection = connection
+    def attach(self, link: Link) -> None:
+        """Work on the connection of ``link``, to a clean database, from now on."""
+        self.link = self._stack.link = link
         self.intact = True
-        self._execute: Callable[[str], object] = connection.cursor().execute
 
     # The phases of class and test
 
     def start_test(self, test: str) -> None:
         """Begin ``test``: nested in the class's transaction where there is one."""
-        with self.lock:
-            self._test = test
-            self._violations.clear()
-            if self._began:
-                self._test_savepoint = self.savepoint(self)
-                self._hold(self._test_savepoint)
-                self._test_savepoint.writers[self] = "the test itself"
+        self._test = test
+        self._violations.clear()
+        self.link.start_test()
+        if self._stack.began:
+            self.link.call(self._hold_test)
 
     def finish_test(self) -> None:
         """Undo all that the test did.
@@ -103,49 +64,39 @@ class Sandbox:
         :raises TransactionEndedError: the transaction had been ended from elsewhere.
         :raises IsolationError: an earlier violation that the application swallowed.
         """
-        with self.lock:
-            self._expire_owners()
-            try:
-                self.check_intact()
-                if self._test_savepoint is not None and self._test_savepoint.held:
-                    self._undo(self._test_savepoint)
-                    self._test_savepoint.ended = True
-                    self._release_ended()
-                else:
-                    self._roll_back()
-            finally:
-                self._test = ""
-                self._test_savepoint = None
-            violations = self._violations.copy()
-        if violations and all(map(was_swallowed, violations)):
-            raise violations[0]
+        self._expire_owners()
+        try:
+            if self._stack.began:
+                self.link.call(self._undo_test)
+        finally:
+            self._test = ""
+        if self._violations and all(map(violations.was_swallowed, self._violations)):
+            raise self._violations[0]
 
     def finish_class(self) -> None:
         """Undo what was done outside the tests: class data and ``setUpClass``."""
-        with self.lock:
-            self._expire_owners()
-            self.check_intact()
-            self._roll_back()
+        self._expire_owners()
+        self._test_savepoint = None
+        if self._stack.began:
+            self.link.call(self._roll_back)
+
+    def commit_for_good(self) -> None:
+        """Commit what the test and the set-up of its class did; a new database has to follow."""
+        self.intact = False
+        self.link.call(self._stack.commit)
 
     def check_intact(self) -> None:
         """Raise if the transaction that should be open no longer is."""
-        if self._began and not self.driver.in_transaction(self.connection):
-            self.intact = self._began = False
-            for savepoint in self._held:
-                savepoint.held = False
-            self._held.clear()
-            raise self._violate(transaction_ended(self._where()))
+        if self._stack.began and not self.link.in_transaction():
+            self.intact = False
+            self._stack.forget()
+            raise self._violate(violations.transaction_ended(self._where()))
 
     # What connections do
 
     def savepoint(self, owner: object, name: str = "") -> Savepoint:
         """Return a new savepoint for ``owner``, not yet in the database."""
-        self._count += 1
-        return Savepoint(owner, f"dbtestcase_{self._count}", name)
-
-    def start_statement(self) -> None:
-        """Forget what was noted for the statement before."""
-        self._noted = None
+        return self._stack.new(owner, name)
 
     def enter(self, owner: Owner) -> None:
         """Note that ``owner`` is in the middle of a transaction, if only reading."""
@@ -155,32 +106,57 @@ class Sandbox:
         """Note that ``owner`` has ended its transaction."""
         self._owners.pop(id(owner), None)
 
-    def prepare_write(self, owner: Owner, sql: str) -> None:
-        """Put the savepoints of ``owner`` into the database before it executes ``sql``."""
-        self._give_up_unwritten(owner)
-        if not self._began:
-            self._execute("BEGIN")
-            self._began = True
-        for savepoint in owner.savepoints:
-            if not savepoint.held:
-                self._hold(savepoint)
-        if self._held and owner not in self._held[-1].writers:
-            what = f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
-            self._held[-1].writers[owner] = what
-            self._noted = self._held[-1]
-            self._changes = self.driver.changes(self.connection)
+    def begin(self) -> None:
+        """Begin the transaction now, for work that does not pass through a stand-in."""
+        if not self._stack.began:
+            self.link.call(self._stack.begin_at_once)
 
-    def forget_write(self, owner: Owner) -> None:
-        """Take back what :meth:`prepare_write` noted for a statement that changed nothing."""
-        unchanged = self._noted and self._changes == self.driver.changes(self.connection)
-        if self._noted is not None and unchanged:
-            self._noted.writers.pop(owner, None)
-            self._noted = None
+    def start_statement(self, owner: Owner, sql: str, *, reads: bool) -> None:
+        """Make sure that what ``owner`` is about to execute can be undone.
+
+        :param reads: it certainly writes nothing.
+        :raises IsolationError: it cannot, for instance because it would commit.
+        """
+        self._noted = None
+        if self.link.ends_transaction(sql):
+            raise self._violate(
+                violations.would_end_transaction(self._where(), sql, owner.opened_at)
+            )
+        if self.link.escapes(sql, reads=reads):
+            raise self._violate(violations.would_escape(self._where(), sql, owner.opened_at))
+        if not reads:
+            self._prepare_write(owner, sql)
+        elif self.link.aborts and not self._stack.can_lose(owner):
+            self._stack.begin()
+            self._stack.hold(self.savepoint(self))  # which stays, to guard what is read next
+        self._stack.flush()
+        self._changes = self.link.changes()
+
+    def finish_statement(self, owner: Owner, *, changed_rows: bool) -> None:
+        """Note that ``owner`` has executed its statement."""
+        if not changed_rows:
+            self._forget_write(owner)
+        self._stack.release_ended()
+
+    def fail_statement(self, owner: Owner, error: BaseException) -> None:
+        """Note that the statement of ``owner`` failed with ``error``.
+
+        :raises TransactionEndedError: and that the database rolled back the transaction.
+        """
+        self.check_intact()
+        if self.link.was_aborted(error):
+            owner.failed = bool(owner.savepoints)
+            self._stack.undo(self._stack.lost_by_failing(owner))
+        else:
+            self.finish_statement(owner, changed_rows=self.link.aborts)
 
     def commit(self, owner: Owner) -> None:
         """End the transaction of ``owner`` and keep its work."""
-        if owner.savepoints and owner.savepoints[0].held:
-            self.driver.check_deferred_constraints(self.connection)
+        if owner.failed:
+            self.roll_back(owner)
+            return
+        if owner.savepoints and owner.savepoints[0].held and self.link.defers_constraints():
+            self._check_deferred_constraints(owner)
         self.release(owner, 0)
         self.leave(owner)
 
@@ -189,14 +165,16 @@ class Sandbox:
         for savepoint in owner.savepoints[index:]:
             savepoint.ended = True
         del owner.savepoints[index:]
-        self._release_ended()
+        self._stack.release_ended()
 
     def roll_back(self, owner: Owner) -> None:
         """End the transaction of ``owner`` and undo its work."""
         try:
             if owner.savepoints:
                 self.roll_back_to(owner, 0)
+                owner.savepoints.pop().owner = self  # and is there for whoever writes next
         finally:
+            owner.failed = False
             self.release(owner, 0)
             self.leave(owner)
 
@@ -206,54 +184,72 @@ class Sandbox:
         :raises InterleavedTransactionsError: the work of another connection is in between.
         """
         savepoint = owner.savepoints[index]
-        if savepoint.held:
-            inside = self._held[self._held.index(savepoint) :]
-            for held in inside:
-                for writer, what in held.writers.items():
-                    if writer is not owner:
-                        mine = next(iter(savepoint.writers.values()), "(nothing yet)")
-                        raise self._violate(interleaved(self._where(), mine, what))
-            self._undo(savepoint)
+        if savepoint.held and not self._stack.is_clean(savepoint):
+            for what in self._stack.writes_of_others(owner, savepoint):
+                mine = next(iter(savepoint.writers.values()), "(nothing yet)")
+                raise self._violate(violations.interleaved(self._where(), mine, what))
+            self._stack.undo(savepoint)
+        owner.failed = False
         del owner.savepoints[index + 1 :]
 
-    # What reaches the database
+    def _prepare_write(self, owner: Owner, sql: str) -> None:
+        self._stack.give_up_unwritten(owner)
+        self._stack.begin()
+        for savepoint in owner.savepoints:
+            if not savepoint.held:
+                self._stack.hold(savepoint)
+        if self.link.aborts and not (owner.savepoints and self._stack.can_lose(owner)):
+            self._stack.guard(self)
+        last = self._stack.last
+        if last is not None and owner not in last.writers:
+            last.writers[owner] = (
+                f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
+            )
+            self._noted = last
 
-    def _hold(self, savepoint: Savepoint) -> None:
-        self._execute(f"SAVEPOINT {savepoint.identifier}")
-        savepoint.held = True
-        self._held.append(savepoint)
+    def _check_deferred_constraints(self, owner: Owner) -> None:
+        if self.link.aborts and not self._stack.can_lose(owner):
+            self._stack.guard(self)
+            self._stack.flush()
+        try:
+            self.link.check_deferred_constraints()
+        except BaseException as error:
+            if self.link.aborts:
+                self.fail_statement(owner, error)
+                self.roll_back(owner)
+            raise
 
-    def _undo(self, savepoint: Savepoint) -> None:
-        self._execute(f"ROLLBACK TO SAVEPOINT {savepoint.identifier}")
-        index = self._held.index(savepoint)
-        for inner in self._held[index + 1 :]:
-            inner.held = False
-        del self._held[index + 1 :]
-        savepoint.writers.clear()
+    def _forget_write(self, owner: Owner) -> None:
+        if self._noted is not None and self._changes == self.link.changes():
+            self._noted.writers.pop(owner, None)
+            self._noted = None
 
-    def _release_ended(self) -> None:
-        while self._held and self._held[-1].ended:
-            released = self._held.pop()
-            self._execute(f"RELEASE SAVEPOINT {released.identifier}")
-            released.held = False
-            if self._held:
-                for writer, what in released.writers.items():
-                    self._held[-1].writers.setdefault(writer, what)
+    def _hold_test(self) -> None:
+        last = self._stack.last
+        if last is None or last is not self._test_savepoint or len(last.writers) > 1:
+            last = self._test_savepoint = self.savepoint(self)
+            self._stack.hold(last)
+            self._stack.flush()
+        last.writers[self] = "the test itself"
 
-    def _give_up_unwritten(self, owner: Owner) -> None:
-        while self._held and not self._held[-1].writers and self._held[-1].owner is not owner:
-            given_up = self._held.pop()
-            self._execute(f"RELEASE SAVEPOINT {given_up.identifier}")
-            given_up.held = False
+    def _undo_test(self) -> None:
+        self.check_intact()
+        if self._test_savepoint is not None and self._test_savepoint.held:
+            self._stack.undo(self._test_savepoint)
+            self._test_savepoint.writers[self] = "the test itself"
+        else:
+            self._stack.roll_back()
+        self.intact = self.link.end_test() and self.intact
+        if self.sequences is not None and self.intact:
+            self.link.restart_sequences(self.sequences)
 
     def _roll_back(self) -> None:
-        self._held.clear()
-        if self._began:
-            self._began = False
-            self._execute("ROLLBACK")
+        self.check_intact()
+        self._stack.roll_back()
+        self.intact = self.link.end_class() and self.intact
 
     def _expire_owners(self) -> None:
-        for owner in self._owners.values():
+        for owner in list(self._owners.values()):
             owner.expire(self._where())
         self._owners.clear()
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import MetaData
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import MetaData, Sequence, Table
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateSequence, CreateTable, DDLElement
+from sqlalchemy.types import SchemaType
 
+from .code_digest import code_digest
 from .exceptions import OptionError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect
+
+    from .migrations import MigrationsSchema
+
+_OF_TYPES = ("check", "constraint_name", "not_null", "default", "collation", "data_type")
 
 
 class Schema(Protocol):
@@ -75,14 +83,81 @@ def _shape(metadata: MetaData) -> list[tuple[str, int, int, int]]:
 def _digest(metadata: Iterable[MetaData], dialect: Dialect) -> str:
     digest = hashlib.sha256()
     for one in metadata:
-        for table in one.sorted_tables:
-            digest.update(str(CreateTable(table).compile(dialect=dialect)).encode())
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                digest.update(str(CreateIndex(index).compile(dialect=dialect)).encode())
+        digest.update(_listeners(one, dialect).encode())
+        for _, table in sorted(one.tables.items()):
+            for said in _said_of(table, dialect):
+                digest.update(said.encode())
     return digest.hexdigest()
 
 
+def _said_of(table: Table, dialect: Dialect) -> Iterator[str]:
+    """Yield all that ``create_all`` may say of ``table``."""
+    yield str(CreateTable(table).compile(dialect=dialect))
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+        yield str(CreateIndex(index).compile(dialect=dialect))
+    altering = [key for key in table.foreign_key_constraints if key.use_alter]
+    yield from sorted(str(AddConstraint(key).compile(dialect=dialect)) for key in altering)
+    for column in table.columns:
+        if isinstance(column.type, SchemaType):
+            yield f"{column.type!r} {[str(vars(column.type).get(name)) for name in _OF_TYPES]}"
+        if isinstance(column.default, Sequence):
+            yield str(CreateSequence(column.default).compile(dialect=dialect))
+    yield f"{table.comment} {[column.comment for column in table.columns]}"
+    yield _listeners(table, dialect)
+
+
+def _listeners(target: MetaData | Table, dialect: Dialect) -> str:
+    """Return what the listeners do that ``create_all`` calls: the text of DDL, the code of others.
+
+    Those of SQLAlchemy's own, which create types and sequences, say nothing that columns do not.
+    """
+    found = [*target.dispatch.before_create, *target.dispatch.after_create]
+    said = []
+    for listener in found:
+        if isinstance(listener, DDLElement):
+            said.append(str(listener.compile(dialect=dialect)))
+        elif not str(getattr(listener, "__module__", "")).startswith("sqlalchemy."):
+            said.append(code_digest(listener))
+    return repr(said)
+
+
+def check_migrations(value: Any) -> None:
+    """Check the type of what the ``migrations`` option says; what is there is seen when it is used.
+
+    :raises OptionError: it is neither None, nor a path, nor a ``Config``.
+    """
+    if value is None or isinstance(value, (str, os.PathLike)) or hasattr(value, "file_config"):
+        return
+    raise OptionError(
+        f"migrations = {value!r} is neither a path nor a Config of Alembic.\n"
+        '  To fix this, write for example migrations = "alembic.ini"'
+    )
+
+
+def require_alembic(feature: str) -> None:
+    """Check that Alembic is installed.
+
+    :raises OptionError: it is not; says that ``feature`` needs it.
+    """
+    if find_spec("alembic") is None:
+        raise OptionError(
+            f"{feature} needs the package alembic, which is not installed.\n"
+            "  To fix this: pip install 'dbtestcase[alembic]'"
+        )
+
+
+def migrations_schema(migrations: Any, revision: str) -> MigrationsSchema:
+    """Return what ``migrations`` make, up to ``revision``: an identifier, "heads", or "base".
+
+    :raises OptionError: Alembic is not installed, or nothing is there.
+    """
+    require_alembic("migrations")
+    from . import migrations as package
+
+    return package.migrations_schema(migrations, revision)
+
+
 @lru_cache(maxsize=64)
-def schema_of(metadata: tuple[MetaData, ...]) -> Schema:
+def metadata_schema(metadata: tuple[MetaData, ...]) -> Schema:
     """Return the schema of ``metadata``, the same object for the same tables' owners."""
     return MetadataSchema(metadata)

@@ -1,23 +1,16 @@
-"""What SQL says and who said it: classifying, recording and locating statements."""
+"""What SQL says and who said it: classifying statements, and finding the line they come from."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import sqlalchemy
-from sqlalchemy import event
-
 if TYPE_CHECKING:
     from types import FrameType
-
-    from sqlalchemy.engine import Connection, Engine
 
 #: Execution option on statements that dbtestcase runs for itself; they are never recorded.
 UNRECORDED = {"dbtestcase_unrecorded": True}
@@ -27,7 +20,9 @@ _NAME = r"""["'`\[]?(?P<{}>[^\s;"'`\[\]]+)["'`\]]?"""
 _CONTROL = (
     _SKIPPED
     + r"""(?:
-      (?P<begin>(?:BEGIN|START)(?:\s+(?:DEFERRED|IMMEDIATE|EXCLUSIVE|TRANSACTION|WORK))*)
+      (?P<begin>(?:BEGIN|START)(?:[\s,]+(?:DEFERRED|IMMEDIATE|EXCLUSIVE|TRANSACTION|WORK
+        |ISOLATION\s+LEVEL\s+(?:SERIALIZABLE|REPEATABLE\s+READ|READ\s+(?:UN)?COMMITTED)
+        |READ\s+(?:ONLY|WRITE)|(?:NOT\s+)?DEFERRABLE))*)
     | (?P<commit>(?:COMMIT|END)(?:\s+(?:TRANSACTION|WORK))?)
     | ROLLBACK(?:\s+(?:TRANSACTION|WORK))?\s+TO(?:\s+SAVEPOINT)?\s+"""
     + _NAME.format("rollback_to")
@@ -70,65 +65,41 @@ def first_word(sql: str) -> str:
     return match[1].upper() if match else ""
 
 
-class Statement(NamedTuple):
-    """One statement as the database received it."""
-
-    sql: str
-    parameters: Any
-
-    def __str__(self) -> str:
-        one_line = " ".join(self.sql.split())
-        return f"{one_line}  {self.parameters!r}" if self.parameters else one_line
-
-
-@contextmanager
-def recording(engines: Iterable[Engine]) -> Iterator[list[Statement]]:
-    """Collect every statement that ``engines`` execute inside the block.
-
-    An ``executemany`` counts once; the statements of assertions do not count.
-    The listeners are removed whatever happens in the block.
-    """
-    recorded: list[Statement] = []
-
-    def record(
-        connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, many: bool
-    ) -> None:
-        if not UNRECORDED.items() <= connection.get_execution_options().items():
-            recorded.append(Statement(sql, parameters))
-
-    with ExitStack() as listeners:
-        for engine in engines:
-            event.listen(engine, "before_cursor_execute", record)
-            listeners.callback(event.remove, engine, "before_cursor_execute", record)
-        yield recorded
-
-
-_LIBRARIES = (
-    os.path.dirname(__file__) + os.sep,
-    os.path.dirname(sqlalchemy.__file__) + os.sep,
-    contextlib.__file__,
-    "<",  # code that SQLAlchemy generates
-)
+#: Packages whose frames are never what a person wants to see: those between code that uses a
+#: database and the database.
+_LIBRARIES = sys.stdlib_module_names | {
+    *("dbtestcase", "sqlalchemy", "greenlet", "alembic"),
+    *("sqlmodel", "flask_sqlalchemy", "flask_sqlalchemy_lite", "factory", "polyfactory"),
+    *("aiosqlite", "psycopg", "psycopg2", "asyncpg"),
+    *("pymysql", "MySQLdb", "asyncmy", "aiomysql"),
+}
 
 
 def caller() -> str:
-    """Return ``file:line`` of the nearest frame outside SQLAlchemy and this package."""
+    """Return ``file:line`` of the innermost frame that belongs to no library."""
     for frame in _frames():
-        if not frame.f_code.co_filename.startswith(_LIBRARIES):
+        if not _is_library(frame.f_globals.get("__name__", ""), frame.f_code.co_filename):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
     return "an unknown line"
 
 
+@lru_cache(maxsize=2048)
+def _is_library(module: str, filename: str) -> bool:
+    generated = filename.startswith("<")  # as SQLAlchemy generates some
+    return generated or module.partition(".")[0] in _LIBRARIES
+
+
 def _frames() -> Iterator[FrameType]:
-    """Yield the frames of the stack, and of the coroutine that SQLAlchemy's greenlet serves."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    """Yield the frames of the stack, and of the coroutines that SQLAlchemy's greenlets serve."""
     import greenlet
 
-    parent = greenlet.getcurrent().parent
-    frame = parent.gr_frame if parent is not None else None
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    frame = inspect.currentframe()
+    current = greenlet.getcurrent()
+    while True:
+        while frame is not None:
+            yield frame
+            frame = frame.f_back
+        if current.parent is None:
+            return
+        current = current.parent
+        frame = current.gr_frame

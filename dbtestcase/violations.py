@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .exceptions import InterleavedTransactionsError, StaleConnectionError, TransactionEndedError
+from .exceptions import (
+    InterleavedTransactionsError,
+    IsolationError,
+    StaleConnectionError,
+    TransactionEndedError,
+)
 
 
 def interleaved(test: str, mine: str, other: str) -> InterleavedTransactionsError:
@@ -13,6 +18,22 @@ def interleaved(test: str, mine: str, other: str) -> InterleavedTransactionsErro
 def transaction_ended(test: str) -> TransactionEndedError:
     """Return the error for an outer transaction that is gone."""
     return TransactionEndedError(_ENDED.format(test=test))
+
+
+def would_end_transaction(test: str, sql: str, opened_at: str) -> TransactionEndedError:
+    """Return the error for a statement that commits as a side effect."""
+    message = _WOULD_END.format(test=test, sql=sql.strip(), opened_at=opened_at)
+    return TransactionEndedError(message)
+
+
+def would_escape(test: str, sql: str, opened_at: str) -> IsolationError:
+    """Return the error for a statement on a table that takes no part in transactions."""
+    return IsolationError(_WOULD_ESCAPE.format(test=test, sql=sql.strip(), opened_at=opened_at))
+
+
+def raw_connection(name: str) -> IsolationError:
+    """Return the error for a driver's connection, asked for where nothing can be awaited."""
+    return IsolationError(_RAW.format(name=name))
 
 
 def stale_connection(test: str) -> StaleConnectionError:
@@ -51,5 +72,28 @@ decorator @dbtestcase.isolation("truncation") or @dbtestcase.isolation("template
 _STALE = """\
 This connection was left in the middle of a transaction when {test} ended; that transaction \
 has been rolled back with the test.
-  To fix this, close the session or connection in that test or in its tearDown \
-(a scoped_session: remove() it)."""
+  To fix this, close the connection in that test or in its tearDown."""
+
+_WOULD_END = """\
+{test}: this statement would commit the transaction around the test, so it was not executed:
+      {sql}
+      on the connection opened at {opened_at}
+  To fix this, either: do it in setUpDatabase; or run the test in a database where it may end \
+transactions itself, with the decorator @dbtestcase.isolation("truncation") or \
+@dbtestcase.isolation("template"); or, if it only cleans up, as drop_all() does, leave it out: \
+what a test did is undone anyway."""
+
+_WOULD_ESCAPE = """\
+{test}: this statement uses a table whose engine takes no part in transactions, so that no \
+rollback would undo it, and was not executed:
+      {sql}
+      on the connection opened at {opened_at}
+  To fix this, either: create the table with a transactional engine, such as InnoDB; or run the \
+test with real commits, with the decorator @dbtestcase.isolation("truncation") or \
+@dbtestcase.isolation("template")."""
+
+_RAW = """\
+{name} gives the driver's own connection, which has to be in the transaction of the test, and that \
+cannot be begun here, in a coroutine.
+  To fix this, either: execute a statement on the connection before, such as SELECT 1; or give the \
+test real transactions of its own, with the decorator @dbtestcase.isolation("truncation")."""

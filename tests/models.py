@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, create_engine
+from sqlalchemy import JSON, ForeignKey, String, create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
@@ -15,7 +15,7 @@ app_async_engine = create_async_engine("sqlite+aiosqlite:////unreachable/applica
 
 
 class Base(DeclarativeBase):
-    pass
+    type_annotation_map = {str: String(100)}  # MariaDB asks for a length
 
 
 class User(Base):

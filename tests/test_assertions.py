@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase, UsageError
@@ -36,18 +36,18 @@ class Rows(DatabaseTestCase):
         self.assertDatabaseHas(User, name="bob", age=None)
         self.assertDatabaseHas(Post, author=self.alice)
         self.fails(
-            "No row with name = 'carl' and age = 3 in users; it has:\n"
-            "    id=1, name='alice', age=30\n"
-            "    id=2, name='bob', age=None",
+            "No row with name = 'carl' and age = 3 in users, which has 2 rows; the nearest:\n"
+            "    id=1, name='alice' (not 'carl'), age=30 (not 3)\n"
+            "    id=2, name='bob' (not 'carl'), age=None (not 3)",
             self.assertDatabaseHas,
             User,
             name="carl",
             age=3,
         )
         self.fails(
-            "No row with users.age > 40 in users; it has:\n"
-            "    id=1, name='alice', age=30\n"
-            "    id=2, name='bob', age=None",
+            "No row with users.age > 40 in users, which has 2 rows; the nearest:\n"
+            "    id=1, name='alice', age=30, not users.age > 40\n"
+            "    id=2, name='bob', age=None, not users.age > 40",
             self.assertDatabaseHas,
             User,
             User.age > 40,
@@ -56,7 +56,7 @@ class Rows(DatabaseTestCase):
     def test_has_in_an_empty_table(self) -> None:
         self.session.delete(self.alice.posts[0])
         self.session.commit()
-        self.fails("No row with anything in posts, which is empty", self.assertDatabaseHas, Post)
+        self.fails("No row in posts, which is empty", self.assertDatabaseHas, Post)
 
     def test_missing(self) -> None:
         self.assertDatabaseMissing(User, name="carl")
@@ -80,7 +80,13 @@ class Rows(DatabaseTestCase):
             3,
         )
         self.fails(
-            "0 rows with age = 1 in users, expected 1", self.assertDatabaseCount, User, 1, age=1
+            "0 rows with age = 1 in users, expected 1; the nearest others:\n"
+            "    id=1, name='alice', age=30 (not 1)\n"
+            "    id=2, name='bob', age=None (not 1)",
+            self.assertDatabaseCount,
+            User,
+            1,
+            age=1,
         )
 
     def test_empty(self) -> None:
@@ -103,9 +109,9 @@ class Rows(DatabaseTestCase):
         self.assertDatabaseHas(User, name="alice")
         self.session.add(User(name="carl"))
         self.fails(
-            "No row with name = 'carl' in users; it has:\n"
-            "    id=1, name='alice', age=30\n"
-            "    id=2, name='bob', age=None\n"
+            "No row with name = 'carl' in users, which has 2 rows; the nearest:\n"
+            "    id=1, name='alice' (not 'carl'), age=30\n"
+            "    id=2, name='bob' (not 'carl'), age=None\n"
             "  self.session has unflushed changes (User): flush or commit it first",
             self.assertDatabaseHas,
             User,
@@ -123,7 +129,7 @@ class Rows(DatabaseTestCase):
         self.session.commit()
         lines = self.message_of(self.assertDatabaseCount, User, 0).splitlines()
         self.assertEqual(len(lines), 12)
-        self.assertEqual(lines[-1], "    … and more; the first 10 are shown")
+        self.assertEqual(lines[-1], "    … and 12 more rows")
         self.assertTrue(all(len(line) < 120 for line in lines))
         self.assertIn("'000000000000000000000…"[-5:], lines[3])
 
@@ -155,8 +161,8 @@ class Rows(DatabaseTestCase):
             self.assertDatabaseCount(Missing, 0)
         self.assertEqual(
             str(raised.exception),
-            "there is no table missing in the database; it has: posts, tags, users. "
-            "Is it part of the class option metadata?",
+            "there is no table 'missing' in the database; it has: posts, tags, users\n"
+            "  Is it part of the option metadata?",
         )
 
     def test_conditions_that_are_none(self) -> None:
@@ -194,11 +200,13 @@ class Queries(DatabaseTestCase):
             self.session.add(User(name="alice"))
             self.session.commit()
             self.session.scalars(select(User.id)).all()
-        self.assertEqual(
+        self.assertRegex(
             str(raised.exception),
-            "2 queries executed, 1 expected:\n"
-            "  1. INSERT INTO users (name, age) VALUES (?, ?)  ('alice', None)\n"
-            "  2. SELECT users.id FROM users",
+            r"^2 queries executed, 1 expected:\n"
+            r"  1. INSERT INTO users \(name, age\) VALUES \(\?, \?\)\n"
+            r"       \('alice', None\), \d+\.\d ms, 1 row, tests/test_assertions.py:\d+\n"
+            r"  2. SELECT users.id FROM users\n"
+            r"       \d+\.\d ms, tests/test_assertions.py:\d+$",
         )
         with self.assertRaises(AssertionError) as raised, self.assertNumQueries(1):
             pass
@@ -253,3 +261,58 @@ class InAsyncTests(unittest.TestCase):
                     await self.assertDatabaseHas(User, nmae="alice")
 
         inner.passed(self, inner.run(Rows), 2)
+
+
+many = MetaData()
+for number in range(25):
+    Table(f"many_{number:02}", many, *(Column(f"c{n}", Integer) for n in range(30)))
+
+
+class ManyTables(DatabaseTestCase):
+    metadata = many
+
+    def fill(self) -> None:
+        with self.engine.begin() as connection:
+            for table in many.sorted_tables:
+                connection.execute(insert(table).values(c0=1))
+
+    def test_not_empty(self) -> None:
+        self.fill()
+        with self.assertRaises(AssertionError) as raised:
+            self.assertDatabaseEmpty()
+        lines = [line for line in str(raised.exception).splitlines() if line[:3] != "   "]
+        self.assertEqual(lines[0], "The database is not empty:")
+        self.assertEqual(lines[-2:], ["  many_19: 1 row", "  … and 5 more"])
+
+    def test_changes(self) -> None:
+        with self.assertRaises(AssertionError) as raised, self.assertDatabaseChanges({}):
+            self.fill()
+        lines = [line for line in str(raised.exception).splitlines() if line[:3] != "   "]
+        self.assertEqual(
+            lines[-2:], ["  many_19: 1 inserted, expected no change", "  … and 5 more"]
+        )
+        expected = dict.fromkeys(many.sorted_tables, 1)
+        with self.assertRaises(AssertionError) as raised, self.assertDatabaseChanges(expected):
+            self.fill()
+            with self.engine.begin() as connection:
+                connection.execute(insert(many.tables["many_00"]).values(c0=2))
+        self.assertRegex(str(raised.exception), r"as expected: many_01, .*, many_20, … and 4 more$")
+
+    def test_names(self) -> None:
+        for target, values, end in [
+            ("zzz", {}, "many_18, many_19, … and 5 more"),
+            ("many_00", {"zzz": 1}, "c18, c19, … and 10 more"),
+            (Table("zzz", MetaData()), {}, "many_19, … and 5 more\n  Is it part of the option"),
+        ]:
+            with self.assertRaises(UsageError) as raised:
+                self.assertDatabaseHas(target, **values)
+            self.assertIn(end, str(raised.exception))
+
+    def test_plan(self) -> None:
+        self.session.execute(text("CREATE INDEX ix_unused ON many_01 (c0)"))
+        query = " UNION ALL ".join(["SELECT 1 FROM many_00"] * 70)
+        with self.assertRaises(AssertionError) as raised:
+            self.assertIndexUsed("ix_unused", query)
+        lines = str(raised.exception).splitlines()
+        self.assertEqual(len(lines), 53)
+        self.assertRegex(lines[-2], r"^    … and \d+ more$")

@@ -15,13 +15,15 @@ from dbtestcase.sandbox import Sandbox
 class StandIns(unittest.TestCase):
     def setUp(self) -> None:
         backend = backend_for("sqlite://")
-        database = backend.create()
+        database = backend.template("", lambda connection: None)
         self.addCleanup(database.drop)
         database.connection.execute("CREATE TABLE words (word TEXT UNIQUE)")
-        self.sandbox = Sandbox(database.connection, backend)
+        link = database.link(None)
+        self.sandbox = Sandbox()
+        self.sandbox.attach(link)
         self.sandbox.start_test("the test")
-        self.first = backend.sandboxed(self.sandbox)
-        self.second = backend.sandboxed(self.sandbox)
+        self.first = link.stand_in(self.sandbox)
+        self.second = link.stand_in(self.sandbox)
 
     def words(self) -> list[str]:
         return [word for (word,) in self.first.execute("SELECT word FROM words").fetchall()]
@@ -143,8 +145,19 @@ class StandIns(unittest.TestCase):
 
     def test_reads_send_no_savepoint(self) -> None:
         sent: list[str] = []
-        self.sandbox.connection.set_trace_callback(sent.append)
+        self.sandbox.link.connection.set_trace_callback(sent.append)
         self.assertEqual(self.words(), [])
         self.first.execute("SAVEPOINT sp")
         self.first.rollback()
         self.assertEqual(sent, ["SELECT word FROM words"])
+
+    def test_savepoint_that_was_rolled_back_serves_who_writes_next(self) -> None:
+        sent: list[str] = []
+        self.sandbox.link.connection.set_trace_callback(sent.append)
+        self.add(self.first, "a")
+        self.first.rollback()
+        self.add(self.second, "b")
+        self.second.commit()
+        self.first.rollback()
+        self.assertEqual(self.words(), ["b"])
+        self.assertEqual(sum(statement.startswith("SAVEPOINT") for statement in sent), 1)

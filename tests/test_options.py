@@ -18,8 +18,8 @@ class RefusedAtDefinition(unittest.TestCase):
     def test_each_with_its_message(self) -> None:
         wrong: list[tuple[dict[str, Any], str]] = [
             ({"metdata": Base.metadata}, "there is no option metdata; did you mean metadata?"),
-            ({"databases": {}}, "there is no option databases; did you mean database?"),
-            ({"migrations": "alembic.ini"}, "migrations are not supported by this version"),
+            ({"databse": "sqlite://"}, "there is no option databse; did you mean database?"),
+            ({"migrations": 3}, "migrations = 3 is neither a path nor a Config of Alembic"),
             (
                 {"metadata": "Base"},
                 "metadata = 'Base' is neither a MetaData nor a declarative base",
@@ -99,8 +99,10 @@ class HooksRefusedAtDefinition(unittest.TestCase):
         for base in (DatabaseTestCase, AsyncDatabaseTestCase):
             self.refused(base, "did you mean setUpTestData?", setupTestData=plain)
             self.refused(base, "put @classmethod on it", setUpTestData=hook)
-            self.refused(base, "is a coroutine; write asyncSetUpTestData", setUpTestData=coroutine)
             self.refused(base, "is a coroutine; make it a plain def", setUpDatabase=coroutine)
+        self.refused(AsyncDatabaseTestCase, "; write asyncSetUpTestData", setUpTestData=coroutine)
+        self.refused(DatabaseTestCase, "derive the class from Async", setUpTestData=coroutine)
+        self.refused(DatabaseTestCase, "it is for Async", asyncSetUp=coroutine)
         self.refused(
             DatabaseTestCase, "it is for AsyncDatabaseTestCase", asyncSetUpTestData=coroutine
         )
@@ -152,3 +154,29 @@ class RefusedAtSetUp(unittest.TestCase):
         self.assertIn(BackendError.__name__, message)
         self.assertIn("NeedsDriver: SQLite needs the driver aiosqlite", message)
         self.assertIn("pip install 'dbtestcase[sqlite]'", message)
+
+
+class Passwords(unittest.TestCase):
+    def test_are_never_shown(self) -> None:
+        for database in [
+            "postgressql://user:S3cret@host/db",
+            "postgresql:user:S3cret@host",
+            "postgresql+pymysql://user:S3cret@host/db",
+            "postgresql://user:S3cret@host:port/db",
+            "postgresql://user:S3cret@host/db?in_place=yes",
+            "postgresql://user:S3cret@host/db?in_place=on",
+            "sqlite://?password=S3cret",
+            "pglite://?password=S3cret",
+            "pgserver://user:S3cret@host",
+        ]:
+            with self.subTest(database), self.assertRaises(OptionError) as raised:
+                type("Case", (DatabaseTestCase,), {"database": database})
+            self.assertNotIn("S3cret", str(raised.exception))
+            self.assertIn("Case: database = ", str(raised.exception))
+
+    def test_of_servers_that_cannot_be_reached(self) -> None:
+        url = "postgresql://127.0.0.1:1/db?user=me&password=S3cret"
+        case = type("Case", (DatabaseTestCase,), {"database": url, "test": print})
+        message = inner.only_error(self, inner.run(case))
+        self.assertIn("PostgreSQL cannot be reached at", message)
+        self.assertNotIn("S3cret", message)

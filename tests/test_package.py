@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import dbtestcase
 from dbtestcase import exceptions
-from dbtestcase.options import OPTIONS
+from dbtestcase.backends import backend_for
+from dbtestcase.options import ISOLATIONS, OPTIONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -55,11 +57,32 @@ class Readme(unittest.TestCase):
                 self.assertEqual(ran.returncode, 0, ran.stderr)
                 self.assertRegex(ran.stderr, r"Ran [1-9]\d* tests? ")
 
+    def test_options_in_other_documents_exist(self) -> None:
+        for path in (ROOT / "docs").glob("*.rst"):
+            for example in code_blocks(path.read_text()):
+                for node in ast.walk(ast.parse(example)):
+                    if isinstance(node, ast.ClassDef) and "TestCase" in ast.unparse(node.bases[0]):
+                        assigned = [one for one in node.body if isinstance(one, ast.Assign)]
+                        names = {ast.unparse(one.targets[0]) for one in assigned}
+                        self.assertLessEqual(names, set(OPTIONS))
+
+    def test_links_lead_to_files(self) -> None:
+        for path in (ROOT / "README.rst", *(ROOT / "docs").glob("*.rst")):
+            for target in re.findall(r"(?m)^\.\. _.*: (?!https?:)(.*)$", path.read_text()):
+                self.assertTrue((path.parent / target).exists(), target)
+
     def test_options_are_documented(self) -> None:
         for option in OPTIONS:
             self.assertIn(f"``{option}``", README)
 
+    def test_matrix_of_isolations(self) -> None:
+        urls = ["sqlite://", "pglite://", "pgserver://", "postgresql://host", "mariadb://host"]
+        features = [backend_for(url).features.isolations for url in urls]
+        for isolation in ISOLATIONS:
+            row = [isolation, *("yes" if isolation in one else "no" for one in features)]
+            self.assertIn(row, [line.split() for line in README.splitlines()])
+
     def test_assertions_are_documented(self) -> None:
         for name in dir(dbtestcase.DatabaseTestCase):
-            if re.match(r"assert(Database|NumQueries)", name):
+            if re.match(r"assert(Database|Schema|\w*Queries)", name):
                 self.assertIn(name, README)

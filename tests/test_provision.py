@@ -73,12 +73,12 @@ class Building(unittest.TestCase):
         provisioner = Provisioner()
         self.addCleanup(provisioner.close)
         backend = backend_for("sqlite://")
-        first = provisioner.borrow("key", backend, lambda connection: None)
+        first = provisioner.borrow("key", backend, "", lambda connection: None)
         provisioner.give_back("key", first)
-        self.assertIs(provisioner.borrow("key", backend, lambda connection: None), first)
+        self.assertIs(provisioner.borrow("key", backend, "", lambda connection: None), first)
         first.sandbox.intact = False
         provisioner.give_back("key", first)
-        second = provisioner.borrow("key", backend, lambda connection: None)
+        second = provisioner.borrow("key", backend, "", lambda connection: None)
         self.assertIsNot(second, first)
         second.drop()
 
@@ -88,16 +88,16 @@ class Building(unittest.TestCase):
         self.addCleanup(provisioner.close)
         with inner.directory() as directory:
             backend = backend_for(f"sqlite:///{directory}/app.db")
-            first = provisioner.borrow("key", backend, lambda connection: None)
+            first = provisioner.borrow("key", backend, "", lambda connection: None)
             provisioner.give_back("key", first)
             child = os.fork()
             if child == 0:
-                other = provisioner.borrow("key", backend, lambda connection: None)
+                other = provisioner.borrow("key", backend, "", lambda connection: None)
                 alone = other is not first and len(os.listdir(directory)) == 2
                 provisioner.close()
                 os._exit(0 if alone else 1)
             self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
-            self.assertIs(provisioner.borrow("key", backend, lambda connection: None), first)
+            self.assertIs(provisioner.borrow("key", backend, "", lambda connection: None), first)
             first.drop()
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import unittest
+from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,3 +45,155 @@ class Runners(unittest.TestCase):
     def test_pytest_with_xdist_and_shuffled(self) -> None:
         output = self.run_suite("pytest", "-q", "-k", "commit", "-n", "2", "tests/suite")
         self.assertRegex(output, r"\d{2} passed")
+
+    def test_pytest_fixtures_of_the_user(self) -> None:
+        with TemporaryDirectory() as name:
+            path = Path(name, "test_fixtures.py")
+            path.write_text(_FIXTURES)
+            output = self.run_suite(
+                "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider", str(path)
+            )
+        self.assertRegex(output, r"2 passed")
+
+
+_FIXTURES = """
+import pytest
+from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+
+@pytest.fixture
+def greeting(monkeypatch):
+    monkeypatch.setenv("GREETING", "hello")
+
+class SyncTests(DatabaseTestCase):
+    @pytest.fixture(autouse=True)
+    def take(self, tmp_path, monkeypatch):
+        self.directory = tmp_path
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.usefixtures("greeting")
+    def test(self):
+        import os
+        self.assertEqual(os.environ["GREETING"], "hello")
+        self.assertEqual(os.getcwd(), str(self.directory.resolve()))
+        self.assertEqual(self.connection.exec_driver_sql("SELECT 1").scalar(), 1)
+
+@pytest.mark.usefixtures("greeting")
+class AsyncTests(AsyncDatabaseTestCase):
+    @pytest.fixture(autouse=True)
+    def take(self, tmp_path):
+        self.directory = tmp_path
+
+    async def test(self):
+        import os
+        self.assertEqual(os.environ["GREETING"], "hello")
+        self.assertTrue(self.directory.is_dir())
+        await self.assertDatabaseEmpty()
+"""
+
+
+class Workers(unittest.TestCase):
+    """Runners that know nothing of dbtestcase, with several processes where they have them."""
+
+    ids = [
+        f"test_workers.{case}.test_{number}"
+        for case in ("AsyncTests", "AsyncTruncationTests", "SyncTests", "TruncationTests")
+        for number in (1, 2)
+    ]
+
+    def setUp(self) -> None:
+        self.directory = Path(self.enterContext(TemporaryDirectory()))
+        (self.directory / "notes").mkdir()
+        shutil.copy(ROOT / "tests" / "workers.py", self.directory / "test_workers.py")
+
+    def run_suite(self, *command: str, processes: int) -> str:
+        """Run the suite, check that no process shares a database, and return the output."""
+        ran = subprocess.run(
+            [sys.executable, "-W", "error", *command],
+            cwd=self.directory,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+                "DBTESTCASE_DATABASE": "pgserver://",
+                "NOTES": str(self.directory / "notes"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        users: dict[str, set[str]] = defaultdict(set)
+        for path in (self.directory / "notes").iterdir():
+            process, database = path.name.split()
+            users[database].add(process)
+        self.assertEqual([len(pids) for pids in users.values()], [1] * len(users))
+        self.assertEqual(len(set.union(*users.values())), processes)
+        return ran.stdout + ran.stderr
+
+    def test_unittest_with_durations(self) -> None:
+        durations = ("--durations", "3") if sys.version_info >= (3, 12) else ()
+        output = self.run_suite("-m", "unittest", "-v", *durations, processes=1)
+        for test in self.ids:
+            self.assertIn(f"({test})", output)
+
+    def test_unittest_parallel(self) -> None:
+        options = ("-v", "-j", "2", "--level", "class")
+        output = self.run_suite("-m", "unittest_parallel", *options, processes=2)
+        self.assertIn("Ran 8 tests", output)
+        self.assertIn("test_1 (test_workers.AsyncTests.test_1) ... ok", output)
+
+    def test_pytest_asyncio_beside_it(self) -> None:
+        scope = ("-o", "asyncio_default_fixture_loop_scope=function")
+        for mode in ("strict", "auto"):
+            with self.subTest(mode):
+                options = ("-p", "no:randomly", "-v", *scope, f"--asyncio-mode={mode}")
+                output = self.run_suite("-m", "pytest", *options, processes=1)
+                self.assertIn("8 passed", output)
+                self.assertIn(f"asyncio: mode=Mode.{mode.upper()}", output)
+                for path in (self.directory / "notes").iterdir():
+                    path.unlink()
+
+    def test_pytest_xdist(self) -> None:
+        options = ("-n", "2", "--dist", "loadscope", "-p", "no:asyncio")
+        self.assertIn("8 passed", self.run_suite("-m", "pytest", *options, processes=2))
+
+    def test_django_runner(self) -> None:
+        output = self.run_suite("-c", _DJANGO, "parallel=0", processes=1)
+        self.assertIn("Ran 8 tests", output)
+
+    def test_django_runner_in_parallel(self) -> None:
+        output = self.run_suite("-c", _DJANGO, "parallel=2", processes=2)
+        self.assertIn("Ran 8 tests", output)
+        self.assertIn("test_1 (test_workers.AsyncTests.test_1) ... ok", output)
+
+    def test_fork_of_a_process_that_has_run_tests(self) -> None:
+        output = self.run_suite("-c", _USED + _DJANGO, "parallel=2", processes=3)
+        self.assertRegex(output, r"Ran 4 tests[\s\S]*Ran 8 tests")
+
+    def test_stestr(self) -> None:
+        options = ("--test-path", ".", "run", "--concurrency", "2")
+        output = self.run_suite("-m", "stestr", *options, processes=2)
+        self.assertIn("Passed: 8", output)
+        for test in self.ids:
+            self.assertIn(test, output)
+
+
+# Before it forks, the process itself runs tests of a sync and of an async class.
+_USED = """
+import unittest, test_workers
+loader = unittest.defaultTestLoader
+cases = [test_workers.SyncTests, test_workers.AsyncTests]
+suite = unittest.TestSuite(map(loader.loadTestsFromTestCase, cases))
+assert unittest.TextTestRunner().run(suite).wasSuccessful()
+"""
+
+_DJANGO = """
+import multiprocessing, sys, django
+from django.conf import settings
+from django.test.runner import DiscoverRunner
+multiprocessing.set_start_method("fork")  # from Python 3.14 on not the default
+settings.configure()
+django.setup()
+parallel = int(sys.argv[1].partition("=")[2])
+sys.exit(DiscoverRunner(parallel=parallel, verbosity=2).run_tests(["."]))
+"""

@@ -2,11 +2,12 @@
 
 Hypothesis drives three connections and the model side by side. Each connection has rows of its
 own, so that a real database would never make one wait for another; what is left to get wrong is
-what a commit, a rollback or a savepoint of one connection does to the rows of the others.
+what a commit, a rollback, a savepoint or an error of one connection does to the rows of the others.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,10 +29,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from dbtestcase import DatabaseTestCase, InterleavedTransactionsError, StaleConnectionError
+
+from .servers import POSTGRESQL, needs_postgresql
 
 CONNECTIONS = 3
 KEYS_EACH = 3
@@ -43,6 +46,14 @@ table = Table(
     Column("key", Integer, primary_key=True),
     Column("value", Integer, nullable=False),
 )
+
+#: Statements that fail everywhere: before they run, and while they do.
+FAILING = [
+    "SELECT * FROM missing",
+    "SELECT abs(-9223372036854775807 - 1)",
+    "DELETE FROM missing",
+    "INSERT INTO model_rows VALUES (99, NULL)",
+]
 
 Rows = dict[int, int]
 
@@ -84,10 +95,12 @@ class Model:
     number: int
     log: Log
     committed: Rows
+    aborts: bool  # as in PostgreSQL, a statement that fails aborts the transaction
     rows: Rows = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     autocommits: bool = False
     used: bool = False  # in what its user takes for a transaction
+    failed: bool = False  # the transaction has been aborted
 
     def __post_init__(self) -> None:
         self.rows = dict(self.committed)
@@ -112,19 +125,27 @@ class Model:
         if not self.frames:
             self.committed = dict(rows)
 
+    def fail(self) -> None:
+        """Lose what the innermost savepoint has seen, unless only a rollback can undo that."""
+        if self.aborts and self.frames:
+            if not self.interleaves(len(self.frames) - 1):
+                self.roll_back_to(len(self.frames) - 1)
+            self.failed = True
+
     def commit(self) -> None:
         self.committed = dict(self.rows)
         self.end()
 
     def end(self) -> None:
         self.frames.clear()
-        self.used = False
+        self.used = self.failed = False
 
     def roll_back_to(self, index: int) -> None:
         frame = self.frames[index]
         self.log.undo(self.number, frame.since)
         self.rows = dict(frame.rows)
         del self.frames[index + 1 :]
+        self.failed = False
 
     def release(self, index: int) -> None:
         """End a savepoint; the outermost, where none is in a transaction, is one itself."""
@@ -149,41 +170,93 @@ class Model:
         """Return the index of the innermost savepoint of this name."""
         return max(index for index, frame in enumerate(self.frames) if frame.name == name)
 
+    def has_committed_all(self) -> bool:
+        """Tell whether its rows are those it has committed, whatever of its work is undone."""
+        seen = [frame.rows for frame in self.frames] if self.failed else []
+        return all(rows == self.committed for rows in [self.rows, *seen])
+
+    # What it may do
+
+    def goes_on(self) -> bool:
+        return not self.failed
+
     def has_rows(self) -> bool:
-        return bool(self.rows)
+        return self.goes_on() and bool(self.rows)
+
+    def is_idle(self) -> bool:
+        return not self.frames
+
+    def may_nest(self) -> bool:
+        return self.goes_on() and not self.autocommits
+
+    def may_release(self) -> bool:
+        return self.goes_on() and bool(self.names())
 
     def may_end_in_text(self) -> bool:
         return bool(self.frames) and not self.innermost_nested()
 
     def may_end_no_savepoint(self) -> bool:
-        return len(self.frames) > 1 or self.autocommits
+        return self.aborts or len(self.frames) > 1 or self.autocommits
+
+    def may_savepoint(self) -> bool:
+        return self.goes_on() and not self.lacks_transaction()
+
+    def lacks_transaction(self) -> bool:
+        """Tell whether it has no transaction, so that it can have no savepoint."""
+        return self.aborts and self.autocommits and not self.frames
 
     def awaits_begin(self) -> bool:
         return self.autocommits and not self.frames
 
 
-numbers = st.integers(0, CONNECTIONS - 1)
 own_keys = st.integers(0, KEYS_EACH - 1)
 names = st.sampled_from(["x", "y"])
 picks = st.integers(0, 5)
 
 
+def rule_for(eligible: Callable[[Model], object], **strategies: Any) -> Callable[..., Any]:
+    """Make a rule of a method that takes the model of one connection, of those eligible."""
+
+    def decorate(method: Callable[..., None]) -> Any:
+        @precondition(lambda self: self.those(eligible))
+        @rule(pick=picks, **strategies)
+        @functools.wraps(method)
+        def run(self: SandboxMachine, pick: int, **drawn: Any) -> None:
+            method(self, _picked(pick, self.those(eligible)), **drawn)
+
+        return run
+
+    return decorate
+
+
 class SandboxMachine(RuleBasedStateMachine):
     """Tests of one class, one after the other, each with several connections."""
+
+    database = "sqlite://"
+    aborts = False
 
     test: DatabaseTestCase | None = None
     models: list[Model] = []
     steps = 0  # of this test
 
-    @initialize(class_data=st.booleans(), between=st.booleans())
-    def set_up_class(self, class_data: bool, between: bool) -> None:
+    @initialize(
+        class_data=st.booleans(),
+        between=st.booleans(),
+        pause=st.sampled_from([1, 1, 2, 5, 1000]),
+        spies=st.booleans(),
+    )
+    def set_up_class(self, class_data: bool, between: bool, pause: int, spies: bool) -> None:
         """Begin a class.
 
         :param class_data: it has ``setUpTestData``.
         :param between: it also writes after that, outside of any test.
+        :param pause: so many steps apart the committed rows are looked at.
+        :param spies: they are also looked at outside of any test.
         """
         data = {number: number for number in range(CONNECTIONS)} if class_data else {}
-        self.case = _case(data)
+        self.pause = pause
+        self.spies = spies
+        self.case = _case(self.database, data)
         self.case.setUpClass()
         if between:
             data = data | {CONNECTIONS: 1}
@@ -199,19 +272,21 @@ class SandboxMachine(RuleBasedStateMachine):
             last.callback(self.finish_class)
             last.callback(self.finish_test)
             for number in range(CONNECTIONS):
-                self.commit(number)
-            self.committed_rows_are_there()
+                self.commit_of(self.models[number])
+            self.look()
 
     # The phases of class and test
 
     def start_test(self) -> None:
         self.test = self.case("nothing")
         self.test.setUp()
-        assert self.rows() == self.at_start
+        if self.spies:
+            assert self.rows() == self.at_start
         self.steps = 0
         log = Log()
         self.models = [
-            Model(number, log, _of(number, self.at_start)) for number in range(CONNECTIONS)
+            Model(number, log, _of(number, self.at_start), self.aborts)
+            for number in range(CONNECTIONS)
         ]
         *others, last = self.models
         self.connections = [model.open(self.case.engine, autocommits=False) for model in others]
@@ -224,13 +299,15 @@ class SandboxMachine(RuleBasedStateMachine):
         """
         assert self.test is not None
         assert self.test.doCleanups() is not announced
-        assert self.rows() == self.at_start
+        if self.spies:
+            assert self.rows() == self.at_start
         for model, connection in zip(self.models, self.connections, strict=True):
-            if not announced:
+            if not announced and (model.used or self.spies):
                 stale = _is_stale(connection)
                 assert model.used if stale else not model.frames
             connection.close()
-        assert self.rows() == self.at_start
+        if self.spies:
+            assert self.rows() == self.at_start
 
     def finish_class(self) -> None:
         self.case.doClassCleanups()
@@ -238,148 +315,159 @@ class SandboxMachine(RuleBasedStateMachine):
 
     # What connections do
 
-    @rule(number=numbers, key=own_keys)
-    def insert(self, number: int, key: int) -> None:
-        """Insert a row, or replace the one that is there."""
-        model, key = self.models[number], _key(number, key)
-        if key in model.rows:
-            self.execute(number, delete(table).where(table.c.key == key))
-        self.execute(number, insert(table).values(key=key, value=0))
-        model.write(model.rows | {key: 0})
+    @rule_for(Model.goes_on, key=own_keys)
+    def insert(self, model: Model, key: int) -> None:
+        self.insert_of(model, key)
 
-    @precondition(lambda self: self.those(Model.has_rows))
-    @rule(pick=picks, value=st.integers(1, 9))
-    def update(self, pick: int, value: int) -> None:
-        model = _picked(pick, self.those(Model.has_rows))
-        self.execute(model.number, update(table).where(_is_of(model.number)).values(value=value))
+    @rule_for(Model.has_rows, value=st.integers(1, 9))
+    def update(self, model: Model, value: int) -> None:
+        self.execute(model, update(table).where(_is_of(model.number)).values(value=value))
         model.write(dict.fromkeys(model.rows, value))
 
-    @precondition(lambda self: self.those(Model.has_rows))
-    @rule(pick=picks)
-    def delete(self, pick: int) -> None:
-        model = _picked(pick, self.those(Model.has_rows))
+    @rule_for(Model.has_rows)
+    def delete(self, model: Model) -> None:
         key = max(model.rows)
-        self.execute(model.number, delete(table).where(table.c.key == key))
+        self.execute(model, delete(table).where(table.c.key == key))
         model.write({one: value for one, value in model.rows.items() if one != key})
 
-    @rule(number=numbers)
-    def delete_nothing(self, number: int) -> None:
-        self.execute(number, delete(table).where(_is_of(number), table.c.value > 99))
+    @rule_for(Model.goes_on)
+    def delete_nothing(self, model: Model) -> None:
+        self.execute(model, delete(table).where(_is_of(model.number), table.c.value > 99))
 
-    @precondition(lambda self: self.those(Model.has_rows))
-    @rule(pick=picks, many=st.booleans())
-    def insert_duplicate(self, pick: int, many: bool) -> None:
-        """Violate a constraint; with ``many``, after inserting a row that stays."""
-        model = _picked(pick, self.those(Model.has_rows))
+    @rule_for(Model.goes_on, sql=st.sampled_from(FAILING))
+    def fail(self, model: Model, sql: str) -> None:
+        self.fail_of(model, sql)
+
+    @rule_for(Model.has_rows, many=st.booleans())
+    def insert_duplicate(self, model: Model, many: bool) -> None:
+        """Violate a constraint; with ``many``, after inserting a row, which SQLite keeps."""
         own = {_key(model.number, key) for key in range(KEYS_EACH)}
         good = sorted(own - set(model.rows))[:1] if many and not model.autocommits else []
         rows = [{"key": key, "value": 1} for key in [*good, min(model.rows)]]
         try:
-            self.execute(model.number, insert(table), rows)
+            self.execute(model, insert(table), rows)
         except IntegrityError:
-            if good:
+            if good and not model.aborts:
                 model.write(model.rows | dict.fromkeys(good, 1))
+            model.fail()
         else:
             raise AssertionError("a duplicate key was let in")
 
-    @rule(number=numbers)
-    def read(self, number: int) -> None:
-        seen = self.execute(number, select(table.c.key, table.c.value)).all()
-        assert _of(number, dict(map(tuple, seen))) == self.models[number].rows
+    @rule_for(Model.goes_on)
+    def read(self, model: Model) -> None:
+        seen = self.execute(model, select(table.c.key, table.c.value)).all()
+        assert _of(model.number, dict(map(tuple, seen))) == model.rows
 
-    @precondition(lambda self: self.those(lambda model: not model.autocommits))
-    @rule(pick=picks)
-    def begin_nested(self, pick: int) -> None:
-        self.begin_nested_of(_picked(pick, self.those(lambda model: not model.autocommits)))
+    @rule_for(Model.may_nest)
+    def begin_nested(self, model: Model) -> None:
+        self.begin_nested_of(model)
 
-    @precondition(lambda self: self.those(Model.innermost_nested))
-    @rule(pick=picks, commits=st.booleans())
-    def end_nested(self, pick: int, commits: bool) -> None:
-        self.end_nested_of(_picked(pick, self.those(Model.innermost_nested)), commits)
+    @rule_for(Model.innermost_nested, commits=st.booleans())
+    def end_nested(self, model: Model, commits: bool) -> None:
+        self.end_nested_of(model, commits)
 
-    @rule(number=numbers, key=own_keys, name=names, commits=st.booleans())
-    def try_to_insert(self, number: int, key: int, name: str, commits: bool) -> None:
+    @rule_for(Model.may_savepoint, key=own_keys, name=names, commits=st.booleans())
+    def try_to_insert(self, model: Model, key: int, name: str, commits: bool) -> None:
         """Insert in a savepoint of its own, as code does that expects to fail."""
-        model = self.models[number]
         if not model.autocommits:
             self.begin_nested_of(model)
-            self.insert(number, key)
+            self.insert_of(model, key)
             self.end_nested_of(model, commits)
         else:
-            self.savepoint(number, name)
-            self.insert(number, key)
+            self.savepoint_of(model, name)
+            self.insert_of(model, key)
             self.end_savepoint_of(model, name, commits)
 
-    @rule(number=numbers, name=names)
-    def savepoint(self, number: int, name: str) -> None:
-        """Begin a savepoint, and in autocommit mode a transaction with it."""
-        self.execute(number, text(f"SAVEPOINT {name}"))
-        self.models[number].begin(name=name)
+    @rule_for(Model.may_nest, key=own_keys, sql=st.sampled_from(FAILING))
+    def try_and_fail(self, model: Model, key: int, sql: str) -> None:
+        """Insert and fail in a savepoint of its own, and go on."""
+        self.begin_nested_of(model)
+        self.insert_of(model, key)
+        self.fail_of(model, sql)
+        self.end_nested_of(model, commits=False)
 
-    @precondition(lambda self: self.those(Model.names))
-    @rule(pick=picks, which=picks, releases=st.booleans())
-    def end_savepoint(self, pick: int, which: int, releases: bool) -> None:
-        model = _picked(pick, self.those(Model.names))
-        self.end_savepoint_of(model, _picked(which, model.names()), releases)
+    @rule_for(Model.may_savepoint, name=names)
+    def savepoint(self, model: Model, name: str) -> None:
+        """Begin a savepoint, and in SQLite's autocommit mode a transaction with it."""
+        self.savepoint_of(model, name)
 
-    @precondition(lambda self: self.those(Model.may_end_no_savepoint))
-    @rule(pick=picks, name=names, verb=st.sampled_from(["RELEASE", "ROLLBACK TO"]))
-    def end_no_savepoint(self, pick: int, name: str, verb: str) -> None:
+    @rule_for(Model.lacks_transaction, verb=st.sampled_from(["SAVEPOINT", "RELEASE"]))
+    def savepoint_without_transaction(self, model: Model, verb: str) -> None:
+        self.refuse(model, f"{verb} x", "transaction block")
+
+    @rule_for(Model.may_release, which=picks)
+    def release_savepoint(self, model: Model, which: int) -> None:
+        self.end_savepoint_of(model, _picked(which, model.names()), releases=True)
+
+    @rule_for(Model.names, which=picks)
+    def roll_back_to_savepoint(self, model: Model, which: int) -> None:
+        self.end_savepoint_of(model, _picked(which, model.names()), releases=False)
+
+    @rule_for(
+        Model.may_end_no_savepoint, name=names, verb=st.sampled_from(["RELEASE", "ROLLBACK TO"])
+    )
+    def end_no_savepoint(self, model: Model, name: str, verb: str) -> None:
         """Name a savepoint that has ended, or never began."""
-        model = _picked(pick, self.those(Model.may_end_no_savepoint))
         if name in [frame.name for frame in model.frames]:
             name = "z"
-        model.used = True
-        try:
-            self.connections[model.number].execute(text(f"{verb} {name}"))
-        except OperationalError as error:
-            assert "no such savepoint" in str(error)
+        if model.failed and verb == "RELEASE":
+            message = "is aborted"
         else:
-            raise AssertionError("a savepoint was ended that never began")
+            message = "transaction block" if model.lacks_transaction() else "no such savepoint"
+        self.refuse(model, f"{verb} {name}", message)
+        if model.aborts:  # of which the database has heard nothing, so it has undone nothing
+            model.begin()
+            model.failed = bool(model.frames)
 
-    @precondition(lambda self: self.those(Model.awaits_begin))
-    @rule(pick=picks)
-    def begin_in_text(self, pick: int) -> None:
-        model = _picked(pick, self.those(Model.awaits_begin))
-        self.execute(model.number, text("BEGIN"))
+    @rule_for(
+        lambda model: model.failed,
+        sql=st.sampled_from(["SELECT 1", "DELETE FROM model_rows", "SAVEPOINT x", "BEGIN", "oops"]),
+    )
+    def go_on(self, model: Model, sql: str) -> None:
+        """Do more in a transaction that has been aborted."""
+        self.refuse(model, sql, "current transaction is aborted")
+
+    @rule_for(Model.awaits_begin)
+    def begin_in_text(self, model: Model) -> None:
+        self.execute(model, text("BEGIN"))
         model.begin(explicitly=True)
 
-    @rule(number=numbers)
-    def commit(self, number: int) -> None:
-        self.connections[number].commit()
-        self.models[number].commit()
+    @rule_for(lambda model: True)
+    def commit(self, model: Model) -> None:
+        self.commit_of(model)
 
-    @rule(number=numbers)
-    def roll_back(self, number: int) -> None:
-        if self.undo(number, 0, self.connections[number].rollback):
-            self.models[number].end()
+    @rule_for(lambda model: True)
+    def roll_back(self, model: Model) -> None:
+        self.roll_back_with(model, self.connections[model.number].rollback)
 
-    @precondition(lambda self: self.those(Model.may_end_in_text))
-    @rule(pick=picks, commits=st.booleans())
-    def end_in_text(self, pick: int, commits: bool) -> None:
-        model = _picked(pick, self.those(Model.may_end_in_text))
+    @rule_for(Model.may_end_in_text, commits=st.booleans())
+    def end_in_text(self, model: Model, commits: bool) -> None:
         connection = self.connections[model.number]
-        if commits:
-            connection.execute(text("COMMIT"))
+        sql = text("COMMIT" if commits else "ROLLBACK")
+        if commits and not model.failed:
+            connection.execute(sql)
             model.commit()
-        elif self.undo(model.number, 0, lambda: connection.execute(text("ROLLBACK"))):
-            model.end()
+        else:
+            self.roll_back_with(model, lambda: connection.execute(sql))
 
-    @rule(number=numbers, autocommits=st.booleans())
-    def reopen(self, number: int, autocommits: bool) -> None:
+    @rule_for(lambda model: True, autocommits=st.booleans())
+    def reopen(self, model: Model, autocommits: bool) -> None:
         """Close a connection, whether it has committed or not, and open another."""
-        if self.undo(number, 0, self.connections[number].close):
-            model = self.models[number]
-            model.end()
-            self.connections[number] = model.open(self.case.engine, autocommits=autocommits)
+        if self.roll_back_with(model, self.connections[model.number].close):
+            self.connections[model.number] = model.open(self.case.engine, autocommits=autocommits)
 
-    @precondition(lambda self: self.those(lambda model: not model.frames))
-    @rule(pick=picks, key=own_keys, commits=st.booleans())
-    def application(self, pick: int, key: int, commits: bool) -> None:
-        """Let another session write rows of a connection that has nothing open."""
-        model = _picked(pick, self.those(lambda model: not model.frames))
+    @rule_for(Model.is_idle, key=own_keys, commits=st.booleans(), fails=st.booleans())
+    def application(self, model: Model, key: int, commits: bool, fails: bool) -> None:
+        """Let another session write rows of a connection that has nothing open.
+
+        :param fails: at first it does what it may not do, and rolls back.
+        """
         key = _key(model.number, key)
         with Session(self.case.engine) as session:
+            if fails:
+                session.execute(delete(table).where(_is_of(model.number)))
+                _refuse(session, FAILING[-1], "")
+                session.rollback()
             session.execute(delete(table).where(table.c.key == key))
             session.execute(insert(table).values(key=key, value=10))
             if commits:
@@ -392,8 +480,23 @@ class SandboxMachine(RuleBasedStateMachine):
         self.finish_test()
         self.start_test()
 
+    # How they do it
+
     def those(self, are: Callable[[Model], object]) -> list[Model]:
         return [model for model in self.models if are(model)]
+
+    def insert_of(self, model: Model, key: int) -> None:
+        """Insert a row, or replace the one that is there."""
+        key = _key(model.number, key)
+        if key in model.rows:
+            self.execute(model, delete(table).where(table.c.key == key))
+        self.execute(model, insert(table).values(key=key, value=0))
+        model.write(model.rows | {key: 0})
+
+    def fail_of(self, model: Model, sql: str) -> None:
+        model.begin()
+        self.refuse(model, sql, "")
+        model.fail()
 
     def begin_nested_of(self, model: Model) -> None:
         model.begin(nested=self.connections[model.number].begin_nested())
@@ -401,31 +504,56 @@ class SandboxMachine(RuleBasedStateMachine):
 
     def end_nested_of(self, model: Model, commits: bool) -> None:
         index = model.innermost_nested()
-        nested = model.frames[index].nested
-        if commits:
-            nested.commit()
+        frame = model.frames[index]
+        if commits and model.failed:
+            _refuse_to(frame.nested.commit, "current transaction is aborted")
+            frame.nested.rollback()  # which to SQLAlchemy has nothing left to do
+            frame.nested = None
+        elif commits:
+            frame.nested.commit()
             model.release(index)
-        elif self.undo(model.number, index, nested.rollback):
-            del model.frames[index:]
+        elif self.undo(model, index, frame.nested.rollback):
+            frame.nested = None
+
+    def savepoint_of(self, model: Model, name: str) -> None:
+        self.execute(model, text(f"SAVEPOINT {name}"))
+        model.begin(name=name)
 
     def end_savepoint_of(self, model: Model, name: str, releases: bool) -> None:
         index = model.named(name)
-        verb = "RELEASE" if releases else "ROLLBACK TO"
-        statement = text(f"{verb} {name}")
         if releases:
-            self.execute(model.number, statement)
+            self.execute(model, text(f"RELEASE {name}"))
             model.release(index)
         else:
-            self.undo(model.number, index, lambda: self.execute(model.number, statement))
+            connection = self.connections[model.number]
+            self.undo(model, index, lambda: connection.execute(text(f"ROLLBACK TO {name}")))
 
-    def execute(self, number: int, *arguments: Any) -> Any:
-        self.models[number].begin()
-        self.models[number].used = True
-        return self.connections[number].execute(*arguments)
+    def commit_of(self, model: Model) -> None:
+        if model.failed:
+            self.roll_back_with(model, self.connections[model.number].commit)
+        else:
+            self.connections[model.number].commit()
+            model.commit()
 
-    def undo(self, number: int, index: int, action: Callable[[], object]) -> bool:
+    def roll_back_with(self, model: Model, action: Callable[[], object]) -> bool:
+        """End a transaction; False if the test had to end with it."""
+        undone = self.undo(model, 0, action)
+        if undone:
+            model.end()
+        return undone
+
+    def execute(self, model: Model, *arguments: Any) -> Any:
+        model.begin()
+        model.used = True
+        return self.connections[model.number].execute(*arguments)
+
+    def refuse(self, model: Model, sql: str, message: str) -> None:
+        """Let a connection execute what has to fail with that message."""
+        model.used = True
+        _refuse(self.connections[model.number], sql, message)
+
+    def undo(self, model: Model, index: int, action: Callable[[], object]) -> bool:
         """Undo a frame; where one transaction cannot represent that, begin the next test."""
-        model = self.models[number]
         try:
             action()
         except InterleavedTransactionsError:
@@ -444,12 +572,15 @@ class SandboxMachine(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: self.test is not None)
     def committed_rows_are_there(self) -> None:
-        """Look from outside at the rows of each connection that has nothing uncommitted."""
         self.steps += 1
+        if self.steps % self.pause == 0:
+            self.look()
+
+    def look(self) -> None:
+        """Look from outside at the rows of each connection that has nothing uncommitted."""
         rows = self.rows()
-        for model in self.models:
-            if model.rows == model.committed:
-                assert _of(model.number, rows) == model.committed, f"connection {model.number}"
+        for model in self.those(Model.has_committed_all):
+            assert _of(model.number, rows) == model.committed, f"connection {model.number}"
 
     def rows(self) -> Rows:
         with self.case.engine.connect() as connection:
@@ -457,10 +588,18 @@ class SandboxMachine(RuleBasedStateMachine):
             return dict(found.cursor.fetchall())
 
 
-def _case(data: Rows) -> type[DatabaseTestCase]:
+class PostgreSQLMachine(SandboxMachine):
+    """The same where an error aborts the transaction."""
+
+    database = POSTGRESQL
+    aborts = True
+
+
+def _case(database_url: str, data: Rows) -> type[DatabaseTestCase]:
     """Return a test class, with ``data`` as its class data if there is any."""
 
     class Case(DatabaseTestCase):
+        database = database_url
         metadata = table.metadata
 
         def nothing(self) -> None: ...
@@ -499,11 +638,31 @@ def _is_stale(connection: Connection) -> bool:
     return False
 
 
+def _refuse(executor: Connection | Session, sql: str, message: str) -> None:
+    _refuse_to(lambda: executor.execute(text(sql)), message)
+
+
+def _refuse_to(action: Callable[[], object], message: str) -> None:
+    try:
+        action()
+    except DBAPIError as error:
+        assert message in str(error), str(error)
+    else:
+        raise AssertionError("what has to fail did not")
+
+
+def _runs(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate, Phase.shrink],
+    )
+
+
 TestSandbox = SandboxMachine.TestCase
-TestSandbox.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate, Phase.shrink],
-)
+TestSandbox.settings = _runs(150)
+
+TestSandboxOnPostgreSQL = needs_postgresql(PostgreSQLMachine.TestCase)
+TestSandboxOnPostgreSQL.settings = _runs(75)

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..exceptions import OptionError
-from .base import Backend, Database, Features
+from .base import Backend, Database, Features, engine_around, shown
+from .leftover import Kept, Leftover
 
-__all__ = ["Backend", "Database", "Features", "backend_for"]
+__all__ = [
+    "Backend",
+    "Database",
+    "Features",
+    "Kept",
+    "Leftover",
+    "backend_for",
+    "engine_around",
+    "shown",
+]
 
-_BACKENDS = {"sqlite": "SQLiteBackend"}  # by module of this package, imported when needed
+_BACKENDS = {
+    "sqlite": "SQLiteBackend",
+    "postgresql": "postgresql_backend",
+    "pgserver": "PGServerBackend",
+    "pglite": "PGliteBackend",
+    "mysql": "MySQLBackend",
+    "mariadb": "MySQLBackend",
+}  # by module of this package, imported when needed
+_MODULES = {"mariadb": "mysql"}  # those of another name
 
 
 @cache
@@ -25,16 +44,16 @@ def backend_for(database: str) -> Backend:
     """
     try:
         url = make_url(database)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise OptionError(
-            f"database = {database!r} is not a database URL.\n"
+            f"database = {shown(database)!r} is not a database URL.\n"
             '  To fix this, write for example database = "sqlite://"'
         ) from None
     kind = url.get_backend_name()
     if kind not in _BACKENDS:
         near = get_close_matches(kind, _BACKENDS, n=1)
         meant = f"did you mean {near[0]}://?" if near else f"supported: {', '.join(_BACKENDS)}"
-        raise OptionError(f"database = {database!r}: no backend is called {kind!r}; {meant}")
-    module = import_module(f".{kind}", __package__)
-    backend: type[Backend] = getattr(module, _BACKENDS[kind])
+        raise OptionError(f"database = {shown(database)!r}: no backend is called {kind!r}; {meant}")
+    module = import_module(f".{_MODULES.get(kind, kind)}", __package__)
+    backend: Callable[[URL], Backend] = getattr(module, _BACKENDS[kind])
     return backend(url)

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -31,21 +32,14 @@ class ScratchDirectory:
     """
 
     def __init__(self, parent: Path) -> None:
-        try:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        except OSError as error:
-            raise BackendError(
-                f"Cannot create test databases in {parent}: {error.strerror}.\n"
-                "  To fix this, name an existing directory that you may write to, or use sqlite://"
-            ) from error
+        self.path = _new_directory(parent)
         self._pid = os.getpid()
         self._lock = _connect(self.path)
         self._lock.execute(f"PRAGMA application_id = {_MARK}")
         self._lock.execute("BEGIN EXCLUSIVE")
         atexit.register(self.remove)
-        for other in parent.glob(_PREFIX + "*"):
-            if other != self.path:
-                _sweep(other)
+        for other in abandoned(parent):
+            sweep(other)
 
     def is_ours(self) -> bool:
         """Tell whether this process made it, and not the one that it was forked from."""
@@ -66,16 +60,47 @@ def _connect(directory: Path) -> sqlite3.Connection:
     )
 
 
-def _sweep(directory: Path) -> None:
-    """Remove ``directory`` if a process that is no longer alive made it for its databases."""
+def writable(parent: Path) -> str:
+    """Return ``parent``, shown, after making sure that files can be written in it.
+
+    :raises BackendError: they cannot.
+    """
+    _new_directory(parent).rmdir()
+    return str(parent)
+
+
+def _new_directory(parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    except OSError as error:
+        raise BackendError(
+            f"Cannot create test databases in {parent}: {error.strerror}.\n"
+            "  To fix this, name an existing directory that you may write to, or use sqlite://"
+        ) from error
+
+
+def abandoned(parent: Path) -> list[Path]:
+    """Return the directories in ``parent`` that processes which have died made for databases."""
+    return [path for path in parent.glob(_PREFIX + "*") if _under_lock(path, lambda: True)]
+
+
+def sweep(directory: Path) -> None:
+    """Remove ``directory`` if it is :func:`abandoned`."""
+    _under_lock(directory, lambda: shutil.rmtree(directory))
+
+
+def _under_lock(directory: Path, action: Callable[[], object]) -> bool:
+    """Do ``action`` if ``directory`` was made by a process that is no longer alive."""
     if directory.is_symlink() or not (directory / _OWNER).is_file():
-        return
+        return False
     try:
         old = time.time() - directory.stat().st_mtime > _GRACE
         if old and all(_OURS.fullmatch(name) for name in os.listdir(directory)):
             with closing(_connect(directory)) as owner:
                 owner.execute("BEGIN EXCLUSIVE")
                 if owner.execute("PRAGMA application_id").fetchone()[0] == _MARK:
-                    shutil.rmtree(directory)
+                    action()
+                    return True
     except (OSError, sqlite3.DatabaseError):
-        return  # in use, another user's, or being swept by another process just now
+        pass  # in use, another user's, or being swept by another process just now
+    return False

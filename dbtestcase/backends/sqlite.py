@@ -7,26 +7,30 @@ readers and a writer do not lock each other out.
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError
 
 from ..exceptions import OptionError
-from .base import Backend, Database, DriverPackage, Features
-from .scratch import ScratchDirectory
-from .sqlite_connections import reads
-from .sqlite_database import SQLiteDatabase
+from .base import Backend, Database, DriverPackage, Features, build_on, shown
+from .kept import kept_files
+from .leftover import Leftover
+from .scratch import ScratchDirectory, abandoned, sweep, writable
+from .sqlite_cache import KeptTemplates
+from .sqlite_database import SQLiteCopy, SQLiteDatabase
+from .sqlite_diagnostics import SQLiteDiagnostics
+from .sqlite_recording import RecordingConnection
 from .sqlite_sandbox import SQLiteSandboxedConnection
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
-
-    from ..connections import SandboxedConnection
-    from ..sandbox import Sandbox
 
 
 class SQLiteBackend(Backend):
@@ -37,69 +41,125 @@ class SQLiteBackend(Backend):
 
     title = "SQLite"
     features = Features(isolations=frozenset({"transaction", "truncation", "template"}))
-    sync_driver = DriverPackage("pysqlite", "sqlite3", "install a Python with sqlite3")
-    async_driver = DriverPackage("aiosqlite", "aiosqlite", "pip install 'dbtestcase[sqlite]'")
+    sync_drivers = (DriverPackage("pysqlite", "sqlite3", "install a Python with sqlite3"),)
+    async_drivers = (
+        DriverPackage("aiosqlite", "aiosqlite", "pip install 'dbtestcase[sqlite]'", is_async=True),
+    )
+    both_colours = True
+    diagnostics = SQLiteDiagnostics()
 
     def __init__(self, url: URL) -> None:
         super().__init__(url.set(database=None, query={}))
         unknown = ", ".join(set(url.query) - {"foreign_keys"})
         if unknown:
-            raise OptionError(f"database = '{url}': {unknown} is unknown; there is foreign_keys")
+            raise OptionError(
+                f"database = '{shown(url)}': {unknown} is unknown; there is foreign_keys"
+            )
         self._file = url.database if url.database not in (None, "", ":memory:") else None
         self._foreign_keys = _switch(url, "foreign_keys")
         self._scratch: ScratchDirectory | None = None
         self._count = 0
 
-    def create(self, original: Database | None = None, *, concurrent: bool = False) -> Database:
-        path = self._new_path() if concurrent or self._file else None
-        database = SQLiteDatabase(path, foreign_keys=self._foreign_keys)
-        if original is not None:
-            database.restore(original)
+    def template(
+        self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
+    ) -> Database:
+        database = self._new(in_file=self._file is not None)
+        try:
+            build_on(self.driver_url(is_async=False), database.connection, build)
+        except BaseException:
+            database.drop()
+            raise
         return database
+
+    def lasting_template(
+        self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
+    ) -> Database:
+        kept = KeptTemplates()
+        database = self._new(in_file=self._file is not None)
+        if not rebuild and kept.load(fingerprint, database.connection):
+            return database
+        database.drop()
+        made: Any = self.template(fingerprint, build)
+        kept.save(fingerprint, made.connection)
+        return made  # type: ignore[no-any-return]
+
+    def create(self, original: Database, *, isolation: str = "") -> Database:
+        if isolation in ("truncation", "template"):
+            assert isinstance(original, SQLiteDatabase)
+            return SQLiteCopy(self._new_path(), original, foreign_keys=self._foreign_keys)
+        database = self._new(in_file=self._file is not None or bool(isolation))
+        database.copy(original)
+        return database
+
+    def _new(self, *, in_file: bool) -> SQLiteDatabase:
+        path = self._new_path() if in_file else None
+        return SQLiteDatabase(path, foreign_keys=self._foreign_keys)
 
     def _new_path(self) -> Path:
         if self._scratch is None or not self._scratch.is_ours():
-            parent = Path(self._file).parent if self._file else Path(tempfile.gettempdir())
-            self._scratch = ScratchDirectory(parent.absolute())
+            self._scratch = ScratchDirectory(self._parent)
         self._count += 1
         return self._scratch.path / f"{self._count}.sqlite"
 
-    def connect_arguments(self, connect: Callable[[], DBAPIConnection]) -> dict[str, Any]:
-        return {"factory": lambda *args, **kwargs: connect()}
+    @property
+    def _parent(self) -> Path:
+        """What directories for files are made in."""
+        parent = Path(self._file).parent if self._file else Path(tempfile.gettempdir())
+        return parent.absolute()
 
-    def sandboxed(self, sandbox: Sandbox) -> SandboxedConnection:
-        return SQLiteSandboxedConnection(sandbox)
+    def pooled(
+        self, dialect: Dialect, url: URL, connect: Callable[[], DBAPIConnection]
+    ) -> DBAPIConnection:
+        """Let the driver open it, so that aiosqlite and listeners find what they expect."""
+        positional, named = dialect.create_connect_args(url)
+        named["factory"] = lambda *args, **kwargs: connect()
+        return dialect.connect(*positional, **named)
 
-    def error(self, message: str) -> Exception:
-        return sqlite3.OperationalError(message)
+    resets_connections = True
+    keeps_set_up = True
 
-    def reads(self, sql: str) -> bool:
-        return reads(sql)
+    def was_set_up(self, connection: Any) -> None:
+        if isinstance(connection, RecordingConnection):
+            connection.authorizer.altered = False
+        elif isinstance(connection, SQLiteSandboxedConnection):
+            connection.is_set_up = True
 
-    def changes(self, connection: DBAPIConnection) -> int:
-        changes: int = connection.total_changes
-        return changes
+    def reset_connection(self, connection: Any, *, is_async: bool) -> None:
+        if not connection.reuse():
+            raise DisconnectionError  # tells the pool to open another
 
-    def in_transaction(self, connection: DBAPIConnection) -> bool:
-        return bool(connection.in_transaction)
+    @contextmanager
+    def as_deployed(self, connection: Connection) -> Iterator[None]:
+        """Do not enforce foreign keys, unless a listener of the application says so.
 
-    def check_deferred_constraints(self, connection: DBAPIConnection) -> None:
-        """Raise for a deferred foreign key, which SQLite checks at COMMIT only.
-
-        ``RELEASE`` of a nested savepoint does not check them: https://sqlite.org/foreignkeys.html
+        Batch operations drop tables that others refer to.
         """
-        if not self._foreign_keys:
-            return
-        cursor = connection.cursor()
-        cursor.execute("SELECT 1 FROM sqlite_master WHERE sql LIKE '%INITIALLY DEFERRED%'")
-        if cursor.fetchone() is not None:
-            cursor.execute("PRAGMA foreign_key_check")
-            if cursor.fetchone() is not None:
-                raise sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+        sqlite: Any = connection.connection.dbapi_connection
+        [(enforced,)] = sqlite.execute("PRAGMA foreign_keys").fetchall()
+        sqlite.execute("PRAGMA foreign_keys = 0")
+        try:
+            yield
+        finally:
+            sqlite.execute(f"PRAGMA foreign_keys = {enforced}")
+
+    def forwards(self, listener: Callable[..., Any]) -> bool:
+        return True
+
+    def checks(self) -> dict[str, Callable[[], str]]:
+        return {**super().checks(), "files": lambda: writable(self._parent)}
+
+    def leftovers(self) -> Iterable[Leftover]:
+        for path in abandoned(self._parent):
+            yield Leftover("files", f"{path}, of a run that has died", partial(sweep, path))
+        for path in KeptTemplates().paths():
+            yield Leftover("template", str(path), path.unlink)
+        yield from kept_files(".sqlite")
 
 
 def _switch(url: URL, name: str) -> bool:
     value = url.query.get(name, "on")
     if value not in ("on", "off"):
-        raise OptionError(f"database = '{url}': {name} is {value!r}; write {name}=on or {name}=off")
+        raise OptionError(
+            f"database = '{shown(url)}': {name} is {value!r}; write {name}=on or {name}=off"
+        )
     return value == "on"

@@ -73,10 +73,25 @@ class TransactionalConnection(WithIsolationLevel, sqlite3.Connection):  # type: 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "isolation_level": None})
         self.autocommits = False
+        self.wrote = ""  # the first statement of the transaction that may have written
+        self._changes = 0  # before it
         self.lock = threading.RLock()
 
     def cursor(self, factory: Any = None) -> Any:
         return super().cursor(factory or TransactionalCursor)
+
+    @property
+    def uncommitted(self) -> str:
+        """The first statement of the transaction that is open, if rows were changed in it."""
+        try:
+            changed = self.in_transaction and self.total_changes != self._changes
+        except sqlite3.ProgrammingError:  # closed already, by its pool
+            return ""
+        return self.wrote if changed else ""
+
+    def begins(self) -> None:
+        """Note that a transaction is about to begin."""
+        self.wrote, self._changes = "", self.total_changes
 
     commit = _locked(sqlite3.Connection.commit)
     rollback = _locked(sqlite3.Connection.rollback)
@@ -113,8 +128,12 @@ class TransactionalCursor(sqlite3.Cursor):
 
     def _begin_before(self, sql: str) -> None:
         connection: Any = self.connection
-        if connection.in_transaction or connection.autocommits or reads(sql):
+        if connection.autocommits or reads(sql):
             return
         control = transaction_control(sql)
-        if control is None or control.verb == "savepoint":
-            super().execute("BEGIN")
+        if not connection.in_transaction:
+            connection.begins()
+            if control is None or control.verb == "savepoint":
+                super().execute("BEGIN")
+        if control is None:
+            connection.wrote = connection.wrote or sql

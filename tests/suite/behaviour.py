@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Awaitable
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import func, select
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from dbtestcase.backends import backend_for
 
 from ..models import Base, Post, Tag, User, app_async_engine, app_engine
+
+BACKEND = backend_for(os.environ.get("DBTESTCASE_DATABASE") or "sqlite://")
+ISOLATIONS = BACKEND.features.isolations
 
 
 class Sync(DatabaseTestCase):
@@ -33,6 +38,10 @@ class Sync(DatabaseTestCase):
     @property
     def own_engine(self) -> Engine:
         return self.engine
+
+    @property
+    def own_connection(self) -> Connection:
+        return self.connection
 
     app_engine = app_engine
 
@@ -48,6 +57,10 @@ class Async(AsyncDatabaseTestCase):
     @property
     def own_engine(self) -> Engine:
         return self.engine.sync_engine
+
+    @property
+    def own_connection(self) -> Connection:
+        return self.connection.sync_connection
 
     app_engine = app_async_engine.sync_engine
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import TestCase
 
 from sqlalchemy import delete, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from dbtestcase import InterleavedTransactionsError
+from dbtestcase import (
+    DatabaseTestCase,
+    InterleavedTransactionsError,
+    TransactionEndedError,
+)
 
+from .. import inner
 from ..models import Post, User
-from .behaviour import Async, Behaviour, Sync
+from .behaviour import BACKEND, ISOLATIONS, Async, Behaviour, Sync
 
 
 class EveryIsolation(Behaviour):
@@ -162,6 +169,10 @@ class EveryIsolation(Behaviour):
         self.assertEqual(len(self.names()), 41)
 
     def test_deferred_constraints_are_checked_at_commit(self) -> None:
+        if not BACKEND.features.deferrable_constraints:
+            with self.own_engine.connect() as connection, self.assertRaises(IntegrityError):
+                connection.execute(insert(Post).values(title="orphan", author_id=1000))
+            return
         with self.own_engine.begin() as connection:
             connection.execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
             connection.execute(
@@ -181,7 +192,23 @@ class EveryIsolation(Behaviour):
             connection.commit()
             self.assertEqual(connection.scalar(text("SELECT parent FROM children")), 2)
 
+    def refuses_ddl(self) -> bool:
+        """Where DDL commits, check that it is refused in a transaction that stands for all."""
+        if BACKEND.features.transactional_ddl or self.isolation != "transaction":
+            return False
+        with self.own_engine.connect() as connection:
+            with self.assertRaises(TransactionEndedError) as raised:
+                connection.execute(text("CREATE TABLE extra (id INTEGER)"))
+            self.assertNotIn("extra", self.tables())
+        for part in (self.id(), "CREATE TABLE extra", __file__, '@dbtestcase.isolation("trunc'):
+            self.assertIn(part, str(raised.exception))
+        self.register("bob")
+        self.assertEqual(self.names(), ["alice", "bob"])
+        return True
+
     def test_ddl(self) -> None:
+        if self.refuses_ddl():
+            return
         with self.own_engine.begin() as connection:
             connection.execute(text("CREATE TABLE extra (id INTEGER)"))
             connection.execute(text("INSERT INTO extra VALUES (1)"))
@@ -191,8 +218,13 @@ class EveryIsolation(Behaviour):
         self.assertNotIn("extra", self.tables())
 
     def test_ddl_is_rolled_back(self) -> None:
+        if self.refuses_ddl():
+            return
         with self.own_engine.connect() as connection:
             connection.execute(text("CREATE TABLE extra (id INTEGER)"))
+        self.assertEqual("extra" not in self.tables(), BACKEND.features.transactional_ddl)
+
+    def test_ddl_is_still_gone(self) -> None:
         self.assertNotIn("extra", self.tables())
 
     def test_class_data_is_the_tests_own(self) -> None:
@@ -328,21 +360,49 @@ class SyncTransaction(EveryIsolation, InTheSandbox, Sync):
         self.assertEqual(len(self.names()), 21)
 
 
-class SyncTruncation(EveryIsolation, Sync):
-    isolation = "truncation"
-
-
-class SyncTemplate(EveryIsolation, Sync):
-    isolation = "template"
-
-
 class AsyncTransaction(EveryIsolation, InTheSandbox, Async):
     pass
 
 
-class AsyncTruncation(EveryIsolation, Async):
-    isolation = "truncation"
+if "truncation" in ISOLATIONS:
+
+    class SyncTruncation(EveryIsolation, Sync):
+        isolation = "truncation"
+
+    class AsyncTruncation(EveryIsolation, Async):
+        isolation = "truncation"
 
 
-class AsyncTemplate(EveryIsolation, Async):
-    isolation = "template"
+if "template" in ISOLATIONS:
+
+    class SyncTemplate(EveryIsolation, Sync):
+        isolation = "template"
+
+    class AsyncTemplate(EveryIsolation, Async):
+        isolation = "template"
+
+
+if "schema" in ISOLATIONS:
+
+    class SyncSchema(EveryIsolation, Sync):
+        isolation = "schema"
+
+    class AsyncSchema(EveryIsolation, Async):
+        isolation = "schema"
+
+
+class Required(TestCase):
+    def test_the_backend_is_the_one_that_was_asked_for(self) -> None:
+        """Fail, where a test would be skipped, if no server was named."""
+        self.assertEqual(BACKEND.title, os.environ.get("DBTESTCASE_REQUIRE") or BACKEND.title)
+
+
+class OtherIsolations(TestCase):
+    """An isolation that the backend does not have is refused when a class asks for it."""
+
+    def test_is_refused(self) -> None:
+        for isolation in sorted({"truncation", "template", "schema"} - ISOLATIONS):
+            case = type("Case", (DatabaseTestCase,), {"isolation": isolation, "test": print})
+            with self.subTest(isolation):
+                message = inner.only_error(self, inner.run(case))
+                self.assertIn(f"has no isolation = '{isolation}'; use ", message)

@@ -7,12 +7,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-DATABASE = os.environ.get("BOOKSHOP_DATABASE", "/srv/bookshop/production.db")
+DATABASE = os.environ.get("BOOKSHOP_DATABASE", "bookshop@db.production.invalid/bookshop")
 
-engine = create_engine(f"sqlite:///{DATABASE}")
+engine = create_engine(f"postgresql+psycopg://{DATABASE}")
 SessionLocal = sessionmaker(engine)
 
-async_engine = create_async_engine(f"sqlite+aiosqlite:///{DATABASE}")
+async_engine = create_async_engine(f"postgresql+asyncpg://{DATABASE}")
 AsyncSessionLocal = async_sessionmaker(async_engine, expire_on_commit=False)
 
 

@@ -1,6 +1,6 @@
 """What the bookshop knows about."""
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -12,7 +12,7 @@ class Author(Base):
     __tablename__ = "authors"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
     books: Mapped[list["Book"]] = relationship(back_populates="author")
 
 
@@ -20,8 +20,8 @@ class Book(Base):
     __tablename__ = "books"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    isbn: Mapped[str] = mapped_column(unique=True)
-    title: Mapped[str]
+    isbn: Mapped[str] = mapped_column(String(17), unique=True)
+    title: Mapped[str] = mapped_column(String(200))
     stock: Mapped[int] = mapped_column(default=0)
     author_id: Mapped[int] = mapped_column(ForeignKey("authors.id"))
     author: Mapped[Author] = relationship(back_populates="books")
@@ -31,7 +31,7 @@ class Order(Base):
     __tablename__ = "orders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    reference: Mapped[str] = mapped_column(unique=True)
+    reference: Mapped[str] = mapped_column(String(200), unique=True)
     lines: Mapped[list["OrderLine"]] = relationship(back_populates="order")
 
 

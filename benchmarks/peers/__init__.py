@@ -1,0 +1,1 @@
+"""What others offer for tests with a database, each as tests that pytest runs and times."""

@@ -1,0 +1,154 @@
+"""The assertion that a block violates a constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
+
+from ..backends.diagnostics import Constraint, Failed
+from ..constraints import all_names, in_database, in_metadata, names_of
+from ..exceptions import UsageError
+from ..wording import suggestion
+from .base import BaseAssertions, Block_co, Outcome_co
+
+__unittest = True  # unittest leaves frames of this module out of failures
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.orm import Session
+
+    from ..recording import Listeners
+
+
+class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
+    """Which constraint a block violates."""
+
+    def assertConstraintViolated(self, name: str, /) -> Block_co:
+        """Fail unless the ``with`` block ends with an error for the constraint called ``name``.
+
+        ``with self.assertConstraintViolated("uq_users_email"): ...``; ``async with`` in async tests
+
+        The test goes on afterwards: what the block did through ``self.session``, the sessions of
+        ``session_of()`` and ``self.connection`` is rolled back to a savepoint. To set that, a
+        session flushes what is pending before the block begins.
+
+        :param name: that of a unique, foreign key, check or exclusion constraint, a primary key,
+            or a unique index, in the database or in the metadata. Also ``"users.email"``, for any
+            constraint on that column, NOT NULL among them, or ``"users.first, users.last"``.
+        :raises UsageError: there is no such constraint.
+        """
+        return self._dbtestcase_block(self._constraint_violated(name))
+
+    @contextmanager
+    def _constraint_violated(self, name: str) -> Iterator[None]:
+        violated: dict[BaseException, tuple[str, list[Constraint]]] = {}
+        try:
+            with ExitStack() as stack:
+                opened = self._opened()
+                stack.callback(self._undo_new, opened)
+                for one in opened:
+                    stack.enter_context(_undone(one))
+                stack.enter_context(self._examining(violated))
+                yield
+                unflushed = self._unflushed()
+        except Exception as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            alias, constraints = violated.get(cause) or self._examine(cause)  # type: ignore[arg-type]
+            if not constraints:
+                raise
+            self._compare(name, alias, constraints, error)
+        else:
+            self._check_exists(name)
+            raise self.failureException(f"No constraint was violated, expected {name}{unflushed}")
+        finally:
+            violated.clear()  # each error knows this frame
+
+    def _undo_new(self, before: list[Any]) -> None:
+        for one in self._opened():
+            if one not in before:
+                one.rollback()
+
+    def _examining(
+        self, violated: dict[BaseException, tuple[str, list[Constraint]]]
+    ) -> AbstractContextManager[None]:
+        """Ask about each error when it happens, which later could not be told so well."""
+        databases = self._dbtestcase_databases()
+
+        def examiner(alias: str) -> Listeners:
+            diagnostics = databases.backends[alias].diagnostics
+
+            def examine(context: ExceptionContext) -> None:
+                error, connection = context.original_exception, context.connection
+                if connection is not None and not context.is_disconnect and error not in violated:
+                    opened: Any = connection.connection.dbapi_connection
+                    failed = Failed(context.statement or "", context.parameters, opened)
+                    violated[error] = (alias, diagnostics.violated(error, failed))
+
+            return {"handle_error": examine}
+
+        return databases.listening(examiner)
+
+    def _examine(self, error: BaseException) -> tuple[str, list[Constraint]]:
+        """Ask about an error that did not pass through SQLAlchemy."""
+        for alias, backend in self._dbtestcase_databases().backends.items():
+            constraints = backend.diagnostics.violated(error, None)
+            if constraints:
+                return alias, constraints
+        return "", []
+
+    def _compare(
+        self, name: str, alias: str, constraints: list[Constraint], error: Exception
+    ) -> None:
+        options = self._dbtestcase_databases().options[alias]
+        known = in_metadata(options)
+        if any(name in names_of(one, known) for one in constraints):
+            return
+        with self._dbtestcase_connect(alias) as connection:
+            known += in_database(connection, options)
+        found = [names_of(one, known) for one in constraints]
+        if not any(name in one for one in found):
+            self._check_exists(name)
+            written = " and ".join(", also called ".join(one) for one in found)
+            raise self.failureException(
+                f"Another constraint was violated, expected {name}:\n"
+                f"  {written or 'one without a name'}\n"
+                f"  {getattr(error, 'orig', error)}"
+            ) from error
+
+    def _check_exists(self, name: str) -> None:
+        known: list[str] = []
+        for alias, options in self._dbtestcase_databases().options.items():
+            with self._dbtestcase_connect(alias) as connection:
+                known += all_names([*in_database(connection, options), *in_metadata(options)])
+        if name not in known:
+            hint = suggestion(name, known, "there are:")
+            raise UsageError(f"there is no constraint {name!r}; {hint}")
+
+
+@contextmanager
+def _undone(one: Any) -> Iterator[None]:
+    """Undo what ``one``, a session or connection, does inside the block."""
+    began = one.in_transaction()
+    nested = one.begin_nested() if began or getattr(one, "autobegin", False) else None
+    try:
+        yield
+    finally:
+        try:
+            (one if nested is None else nested).rollback()
+        except ResourceClosedError:  # the block has itself ended the transaction
+            one.rollback()
+        else:
+            if nested is not None and not began and one.in_transaction():
+                _end_empty_transaction(one)
+
+
+def _end_empty_transaction(session: Session) -> None:
+    """End the transaction that was begun for the savepoint, and leave all objects as they are."""
+    expires, session.expire_on_commit = session.expire_on_commit, False
+    try:
+        session.commit()
+    finally:
+        session.expire_on_commit = expires

@@ -1,0 +1,88 @@
+"""PostgreSQL servers that this process starts for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..exceptions import BackendError, OptionError
+from .base import Backend, shown
+from .cached import kept_in, remove
+from .kept import kept_files
+from .leftover import Leftover
+from .server import ServerBackend
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, Dialect, Engine
+
+    from .private_server import PrivateServer
+
+
+def cache_directory(title: str, extra: str) -> Path:
+    """Return the directory for what is made once and kept for later runs.
+
+    :raises BackendError: ``platformdirs`` is not installed, which comes with the ``extra``.
+    """
+    try:
+        from platformdirs import user_cache_path
+    except ImportError:
+        raise BackendError(
+            f"{title} needs the package platformdirs, which is not installed.\n"
+            f"  To fix this: pip install 'dbtestcase[{extra}]'"
+        ) from None
+    return user_cache_path("dbtestcase", appauthor=False)
+
+
+def server_url(url: URL, options: set[str]) -> URL:
+    """Return the URL of a database on the server that ``url``, as in the option, stands for.
+
+    :raises OptionError: ``url`` names a host or such, or has a query parameter not in ``options``.
+    """
+    kind, plus, driver = url.drivername.partition("+")
+    if url.host or url.username or url.database:
+        raise OptionError(
+            f"database = '{shown(url)}': the server has a private socket, and no user, host "
+            f'or database to choose.\n  To fix this, write database = "{kind}{plus}{driver}://"'
+        )
+    unknown = ", ".join(set(url.query) - options)
+    if unknown:
+        there = f"there is {', '.join(options)}" if options else "there are no parameters"
+        raise OptionError(f"database = '{shown(url)}': {unknown} is unknown; {there}")
+    return url.set(
+        drivername=f"postgresql{plus}{driver}",
+        username="postgres",
+        password="postgres",  # noqa: S106  # asked for by drivers, needed by nobody
+        database="postgres",
+        query={},
+    )
+
+
+class EmbeddedServer(ServerBackend):
+    """A backend whose connections lead to a server of this process."""
+
+    kind: ClassVar[str]
+    server: PrivateServer
+
+    def source(self, *, is_async: bool) -> Engine:
+        self.server.launch()  # it boots while the driver is imported
+        return super().source(is_async=is_async)
+
+    def checks(self) -> dict[str, Callable[[], str]]:
+        return {
+            **Backend.checks(self),
+            "server": self.server.found,
+        }
+
+    def leftovers(self) -> Iterable[Leftover]:
+        for path in self.server.left():
+            yield Leftover("files", f"{path}, of a server that has died", partial(remove, path))
+        for path in kept_in(self.server.cache, self.kind):
+            yield Leftover("cache", str(path), partial(remove, path))
+        yield from kept_files(f".{self.kind}.tar")
+
+    def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
+        """Start the server if need be, and return where it is."""
+        self.server.wait()
+        return {"host": str(self.server.socket_directory), "port": 5432}

@@ -1,0 +1,271 @@
+"""MariaDB and MySQL servers, through PyMySQL, mysqlclient, asyncmy and aiomysql."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from .. import _version
+from ..exceptions import BackendError
+from .base import Database, DriverPackage, Features, shown
+from .kept import kept
+from .leftover import Kept, Leftover
+from .mysql_database import MySQLDatabase, MySQLTemplate
+from .mysql_diagnostics import MySQLDiagnostics
+from .mysql_errors import closed_door, is_denied, may_not
+from .mysql_pool import Build, Pool, stem_of
+from .mysql_registry import KEPT, READY, Registry, Row
+from .server import PREFIX, ServerBackend, Target
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, Connection, Dialect
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+_INSTALL = "pip install 'dbtestcase[mysql]'"
+_KEPT_DAYS = 14
+_MONTH = 2147483  # seconds, the most that every server takes for wait_timeout
+_SETTINGS = (
+    "SELECT VERSION(), @@character_set_database, @@collation_database, @@sql_mode,"
+    " @@default_storage_engine, @@lower_case_table_names"
+)
+
+
+class MySQLBackend(ServerBackend):
+    """``mariadb://user:password@host/database`` or ``mysql://``: that database is only a door.
+
+    The databases of tests are created beside it and noted in a registry; each process holds a lock
+    for as long as it lives. These servers cannot clone a database, so what has been built is kept
+    for the next run and lent to one process at a time, for work that ends with a rollback. Work
+    that really commits gets databases of its own, built for it and dropped at the end.
+    """
+
+    title = "MariaDB/MySQL"
+    features = Features(
+        isolations=frozenset({"transaction", "truncation", "template"}),
+        transactional_ddl=False,
+        deferrable_constraints=False,
+        schemas=False,
+    )
+    impatience = ("SET SESSION lock_wait_timeout = 1",)
+    diagnostics = MySQLDiagnostics()
+    sync_drivers = (
+        DriverPackage("pymysql", "pymysql", _INSTALL),
+        DriverPackage("mysqldb", "MySQLdb", "pip install mysqlclient"),
+    )
+    async_drivers = (
+        DriverPackage("asyncmy", "asyncmy", _INSTALL, is_async=True),
+        DriverPackage("aiomysql", "aiomysql", "pip install aiomysql", is_async=True),
+    )
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self._registry = Registry(self._execute)
+        self._pool = self._new_pool()
+        self._spares: dict[str, list[MySQLDatabase]] = {}  # by what they are equal to
+        self._settings: Sequence[Any] = ()
+        self.uncached = ""  # what lets MySQL tell where AUTO_INCREMENT stands now
+        self._tls: dict[str, Any] = {}  # how PyMySQL is to connect, once that is known
+
+    def template(
+        self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
+    ) -> Database:
+        stem = self._stem(fingerprint)
+        with self._lock:
+            if rebuild:
+                self._pool.discard_all(stem)
+            name = self._pool.lend(stem, build)
+            self._pool.give_back(name)
+        return MySQLTemplate(self, name, build, name)
+
+    def create(self, original: Any, *, isolation: str = "") -> Database:
+        _ = self.door  # a process that has been forked gets a token of its own
+        with self._lock:
+            if not isolation:
+                name = self._pool.lend(stem_of(original.template), original.build)
+                return MySQLDatabase(self, name, original.build, name)
+            database = self._spare(original.template, original.build)
+        try:
+            if isolation in ("truncation", "template"):
+                database.copy(original)
+        except BaseException:
+            self.drop(database.target.name)
+            raise
+        return database
+
+    def drop(self, name: str) -> None:
+        """Drop a database that this process, or a dead one, created."""
+        row = self._registry.find(name)
+        if row is None or self._registry.is_kept(row):
+            return
+        others = "SELECT id FROM information_schema.processlist WHERE db = %s"
+        for (number,) in self._execute(others, name):
+            with suppress(DBAPIError):  # it has just gone
+                self._execute(f"KILL {int(number)}")
+        self._remove(name)
+
+    def keep_or_drop(self, database: MySQLDatabase) -> None:
+        """Keep ``database``, which is not of the pool, for another class if it can be emptied."""
+        kept = False
+        with suppress(Exception):  # somebody holds a lock, or the connection is gone
+            kept = database.renew()
+        with self._lock:
+            if kept:
+                self._spares.setdefault(database.template, []).append(database)
+            else:
+                self.drop(database.target.name)
+
+    def keep(self, name: str) -> Kept:
+        """Let ``name`` stay, which nobody but the user will drop."""
+        with self._lock:
+            self._registry.mark(name, KEPT)
+        command = ["mariadb" if "MariaDB" in self._settings[0] else "mysql"]
+        socket = self.url.query.get("unix_socket")
+        named = {"-h": self.url.host, "-P": self.url.port, "-u": self.url.username, "-S": socket}
+        command += [str(one) for pair in named.items() if pair[1] for one in pair]
+        command += ["-p"] if self.url.password else []
+        drop = f"DROP DATABASE {self.quoted(name)}; {self._registry.removal(name)}"
+        return kept([*command, name], [*command, "-e", drop])
+
+    def suspect(self, name: str) -> None:
+        """Note that what is done in ``name``, which is lent, may be committed."""
+        with self._lock:
+            self._pool.suspect(name)
+
+    def give_back(self, name: str, *, broken: bool) -> None:
+        """Note that nobody uses ``name``, which is lent, and whether it is ``broken``."""
+        with self._lock:
+            self._pool.give_back(name, broken=broken)
+
+    def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
+        """Spare PyMySQL the loading of all certificates for each connection, to try TLS."""
+        chosen = any(name.startswith("ssl") for name in self.url.query)
+        return {} if chosen or dialect.driver != "pymysql" else self._tls
+
+    def own_dialect(self, dialect: Dialect) -> Dialect:
+        return copy(super().own_dialect(dialect))
+
+    def pooled(
+        self, dialect: Dialect, url: URL, connect: Callable[[], DBAPIConnection]
+    ) -> DBAPIConnection:
+        """Let ``dialect`` know the database, where reflection is to look."""
+        connection: Any = connect()
+        dialect.default_schema_name = connection.dbtestcase_database
+        return connection  # type: ignore[no-any-return]
+
+    def leftovers(self) -> Iterable[Leftover]:
+        _ = self.door
+        for row in self._registry.rows():
+            name = f"{row.name} at {shown(self.url)}"
+            if row.state == KEPT and self._registry.exists(row.name):
+                yield Leftover("kept", name, partial(self._remove, row.name))
+            elif row.state != KEPT and row.kind != "copy":
+                yield Leftover("template", name, partial(self._remove_template, row.name))
+
+    def _remove_template(self, template: str) -> None:
+        if not self._registry.lock(template):
+            raise BackendError("another process is using it")
+        try:
+            self.drop(template)
+        finally:
+            self._registry.unlock(template)
+
+    def close(self) -> None:
+        if self.is_open():
+            for row in self._registry.rows():
+                if row.kind == "copy" and row.run == self.token:
+                    self.drop(row.name)
+        super().close()
+
+    def _spare(self, template: str, build: Build) -> MySQLDatabase:
+        """Return a database as it is when it has been built: one that was used, or a new one."""
+        spares = self._spares.get(template)
+        if spares:
+            return spares.pop()
+        name = self.new_name()
+        self._build(name, "copy", build)
+        return MySQLDatabase(self, name, build, template)
+
+    def _new_pool(self) -> Pool:
+        return Pool(self._registry, self._build, self.drop)
+
+    def _build(self, name: str, kind: str, build: Callable[[Connection], None]) -> None:
+        _, charset, collation, *_ = self._settings
+        self._registry.add(name, kind=kind, run=self.token, door=self.url.database or "")
+        try:
+            self._execute(
+                f"CREATE DATABASE {self.quoted(name)} CHARACTER SET {charset} COLLATE {collation}"
+            )
+            self.build_in(Target(name), build)
+        except BaseException:
+            self.drop(name)
+            raise
+        self._registry.mark(name, READY)
+
+    def _connect_to_door(self) -> Connection:
+        try:
+            return super()._connect_to_door()
+        except BackendError as error:
+            if not is_denied(error.__cause__):
+                raise
+            raise closed_door(self.url) from error.__cause__
+
+    def _enter(self, door: Connection) -> None:
+        """Hold the lock that says we are alive, and drop what is nobody's any more."""
+        self._pool, self._spares = self._new_pool(), {}
+        try:
+            self._execute(f"SET SESSION wait_timeout = {_MONTH}")  # an idle door keeps its locks
+            self._registry.lock(f"{PREFIX}_{self.token}")
+            self._settings = self._execute(_SETTINGS)[0]
+            if "MariaDB" not in self._settings[0] and int(self._settings[0].split(".")[0]) > 5:
+                self.uncached = "SET SESSION information_schema_stats_expiry = 0"
+            self._registry.open()
+            cipher = self._execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]
+            context = getattr(door.connection.dbapi_connection, "ctx", None)
+            self._tls = {"ssl": context} if cipher and context else {"ssl_disabled": not cipher}
+            for row in self._registry.rows():
+                self._sweep(row)
+        except BaseException:
+            super().close()
+            raise
+
+    def _sweep(self, row: Row) -> None:
+        lock = f"{PREFIX}_{row.run}" if row.kind == "copy" else row.name
+        if self._registry.is_kept(row) or (row.kind == "copy" and row.run == self.token):
+            return
+        if (row.kind == "copy" or row.unused > _KEPT_DAYS) and self._registry.lock(lock):
+            now = self._registry.find(row.name)
+            if now is not None and now.unused == row.unused:
+                with suppress(BackendError):  # it is another user's
+                    self.drop(row.name)
+            self._registry.unlock(lock)
+
+    def _remove(self, name: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {self.quoted(name)}")
+        self._registry.remove(name)
+
+    def _stem(self, fingerprint: str) -> str:
+        _ = self.door
+        parts = [fingerprint, *self._settings, _version.VERSION]
+        return f"{PREFIX}_template_{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
+
+    def _execute(self, sql: str, *parameters: object) -> list[Any]:
+        """Execute ``sql`` at the door and return the rows, if any.
+
+        :raises BackendError: the user has not the right to.
+        """
+        door = self.door
+        try:
+            with self._lock:
+                result = door.exec_driver_sql(sql, parameters)
+                return list(result) if result.returns_rows else []
+        except DBAPIError as error:
+            if not is_denied(error):
+                raise
+            user = door.exec_driver_sql("SELECT CURRENT_USER()").scalar_one()
+            raise may_not(error, user, self.url) from error

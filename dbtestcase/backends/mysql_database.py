@@ -1,0 +1,246 @@
+"""Databases on a MariaDB or MySQL server, and how one is made as it was."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import BackendError
+from .links import Caller, LoopCaller, SyncCaller
+from .mysql_catalog import Catalog
+from .mysql_definitions import redefine
+from .mysql_link import MySQLLink
+from .mysql_recording import Recorder, RecordingConnection
+from .mysql_schema import Schema
+from .mysql_statements import kind_of
+from .mysql_tables import refill, restart
+from .server import Target
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from ..event_loop import ClassLoop
+    from ..link import Link
+    from .leftover import Kept
+    from .mysql import MySQLBackend
+
+_KEEPER = (
+    "SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', lock_wait_timeout = 10"
+    " /*M!101100 , system_versioning_insert_history = 1 */"
+)
+
+
+class MySQLDatabase:
+    """A database that one test class has for itself.
+
+    What its connections change is found out from the statements that they execute. What other
+    processes change in it, and what is executed on connections of an asynchronous driver beneath
+    SQLAlchemy's, cannot be seen; to have asked for the latter costs a new copy.
+
+    :param build: what made it.
+    :param template: the one of the pool that was made by the same.
+    """
+
+    def __init__(
+        self,
+        backend: MySQLBackend,
+        name: str,
+        build: Callable[[Connection], None],
+        template: str,
+    ) -> None:
+        self.target = Target(name)
+        self.build = build
+        self.template = template
+        self._backend = backend
+        self._pooled = name == template  # nobody commits anything in it
+        self._kept = False
+        self._spoiled = False  # by work that was committed to keep it
+        self._link: MySQLLink | None = None
+        self._schema = Schema()
+        self._links: list[MySQLLink] = []  # since it was last known to be clean
+        self._keeper: Any = None  # a connection that undoes what tests did
+        self._connections: list[Any] = []
+        self._recording: weakref.WeakSet[RecordingConnection] = weakref.WeakSet()
+        if not self._pooled:
+            self._start_recording()
+            self._built = self._look()
+            self._changed: set[str] = set()  # tables that are not as they were built
+            self._reusable = True
+
+    def link(self, loop: ClassLoop | None) -> Link:
+        if loop is not None:
+            return self._open_link(LoopCaller(loop), is_async=True)
+        if self._link is None:
+            self._link = self._open_link(SyncCaller(), is_async=False)
+        return self._link
+
+    def connect(self, *, is_async: bool) -> DBAPIConnection:
+        connection: Any = self._backend.open(self.target, is_async=is_async)
+        if not is_async:
+            self._connections.append(connection)
+        recording: Any = RecordingConnection(connection, self._recorder, self.target.name)
+        self._recording.add(recording)
+        return recording  # type: ignore[no-any-return]
+
+    def uncommitted(self) -> list[str]:
+        return [one.uncommitted for one in self._recording if one.uncommitted]
+
+    def disconnect(self) -> None:
+        while self._connections:
+            self._close(self._connections.pop())
+
+    def copy(self, original: MySQLDatabase) -> None:
+        """Let it contain what ``original`` does.
+
+        :raises BackendError: a schema was changed in a way that cannot be copied.
+        """
+        theirs = Catalog(original.target.name, self._execute)
+        if original.changed_schema():
+            self._reusable = False
+            redefine(self.catalog, theirs)
+            self._start_recording()
+            if self.catalog.shape() != theirs.shape():
+                raise BackendError(_CHANGED_SCHEMA)
+        self._changed |= self.catalog.filled | theirs.filled
+        refill(self.catalog, theirs, self.catalog.filled | theirs.filled)
+        restart(self.catalog, theirs, theirs.counters)
+        self._original = theirs
+
+    def restore(self, original: object, *, reset_sequences: bool) -> bool:
+        if self._kept or self._altered(self._original):
+            return False
+        written = self._take_written()
+        refill(self.catalog, self._original, written)
+        restart(self.catalog, self._original, written)
+        return True
+
+    def renew(self) -> bool:
+        """Let it contain what it did when it was built, and return whether that was possible."""
+        template = Catalog(self.template, self._execute)
+        if not self._reusable or self._is_broken() or self._altered(template):
+            return False
+        self._take_written()
+        template.filled = self._built.filled
+        refill(self.catalog, template, self._changed)
+        restart(self.catalog, self._built, self._built.counters)
+        self._changed.clear()
+        self._links.clear()
+        return True
+
+    def changed_schema(self) -> bool:
+        """Tell whether connections may have changed tables, not only rows."""
+        kinds = map(kind_of, self._recorder.statements)
+        return not self._recorder.complete or any(one.alters or not one.known for one in kinds)
+
+    def keep(self, name: str, commit: Callable[[], None]) -> Kept:
+        if self._pooled:
+            self._backend.suspect(self.target.name)
+        self._spoiled = True
+        commit()
+        self._kept = True
+        return self._backend.keep(self.target.name)
+
+    def drop(self) -> None:
+        self.disconnect()
+        if self._link is not None:
+            self._close(self._link.connection)
+            self._link = None
+        if not self._kept and self._pooled:
+            self._backend.give_back(self.target.name, broken=self._is_broken())
+        elif not self._kept:
+            self._backend.keep_or_drop(self)
+        if self._keeper is not None:
+            self._close(self._keeper)
+            self._keeper = None
+
+    def _is_broken(self) -> bool:
+        return self._spoiled or any(link.broken for link in self._links)
+
+    def _altered(self, other: Catalog) -> bool:
+        """Tell whether the schema was changed, from what it is in ``other``."""
+        statements = [kind_of(sql) for sql in self._recorder.statements]
+        if not self._recorder.complete or any(kind.alters for kind in statements):
+            return True
+        return not all(kind.known for kind in statements) and (
+            Catalog(self.target.name, self._execute).shape() != other.shape()
+        )
+
+    def _take_written(self) -> set[str]:
+        """Return the tables that were written to since this was last asked."""
+        written = self.catalog.written(self._recorder.statements)
+        self._recorder.statements.clear()
+        self._changed |= written
+        return written
+
+    def _look(self) -> Catalog:
+        """Return what is in it now."""
+        now = Catalog(self.target.name, self._execute)
+        _ = now.filled, now.counters, now.sequences
+        return now
+
+    def _start_recording(self) -> None:
+        self.catalog = Catalog(self.target.name, self._execute)
+        self.catalog.is_indirect("")  # to ask the server now and not in a test's threads
+        self._recorder = Recorder(self.catalog.is_indirect)
+
+    def _open_link(self, caller: Caller, *, is_async: bool) -> MySQLLink:
+        connection: Any = caller.call(self._backend.open, self.target, is_async=is_async)
+
+        def close() -> None:
+            if is_async:
+                caller.call(self._close, connection)
+
+        def suspect() -> None:
+            if self._pooled:
+                self._backend.suspect(self.target.name)
+
+        dialect = self._backend.source(is_async=is_async).dialect
+        link: MySQLLink = caller.call(
+            MySQLLink,
+            connection,
+            caller,
+            dialect,
+            database=self.target.name,
+            schema=self._schema if self._pooled else Schema(),
+            uncached=self._backend.uncached,
+            close=close,
+            suspect=suspect,
+        )
+        self._links = [one for one in self._links if one.broken] + [link]
+        return link
+
+    def _close(self, connection: Any) -> None:
+        """Close ``connection``, which the server or a pool may have closed before."""
+        with suppress(Exception):
+            connection.close()
+
+    def _execute(self, sql: str) -> list[Any]:
+        """Execute ``sql`` on a connection of its own and return the rows, if any."""
+        if self._keeper is None:
+            self._keeper = self._backend.open(self.target, is_async=False)
+            self._keeper.autocommit(True)
+            self._execute(_KEEPER)
+            if self._backend.uncached:
+                self._execute(self._backend.uncached)
+        cursor = self._keeper.cursor()
+        try:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            cursor.close()
+
+
+class MySQLTemplate(MySQLDatabase):
+    """What databases are created after; it is one of the pool, which the first of them may be."""
+
+    def drop(self) -> None:
+        """Leave it in the pool."""
+
+
+_CHANGED_SCHEMA = """\
+The set-up of the class changed the schema in a way that cannot be copied into the database of a \
+test.
+  To fix this, do it in setUpDatabase"""

@@ -1,0 +1,39 @@
+"""What to say when the server does not let us do what we have to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..exceptions import BackendError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+_DENIED = {1044, 1142, 1227}  # to a database, a table, or without a privilege
+
+
+def is_denied(error: Any) -> bool:
+    """Tell whether an error of SQLAlchemy's says that the user lacks a right."""
+    return [*getattr(getattr(error, "orig", None), "args", ()), 0][0] in _DENIED
+
+
+def closed_door(url: URL) -> BackendError:
+    """Return the error for a database in ``url`` that the user may not use."""
+    return BackendError(_CLOSED.format(url=url))
+
+
+def may_not(error: Any, grantee: str, url: URL) -> BackendError:
+    """Return the error for a right that ``grantee``, written as user@host, lacks."""
+    user, _, host = grantee.rpartition("@")
+    message = _MAY_NOT.format(error=error.orig, user=user, url=url, grantee=f"`{user}`@`{host}`")
+    return BackendError(message)
+
+
+_CLOSED = """\
+The user may not use the database in {url}, which serves as a door only.
+  To fix this, leave it out of the option database or of DBTESTCASE_DATABASE, or name another"""
+
+_MAY_NOT = """\
+The user {user} may not do at {url} what dbtestcase has to, which works only in databases that it \
+has created: {error}
+  To fix this, let an administrator say: GRANT ALL PRIVILEGES ON `dbtestcase\\_%`.* TO {grantee}"""

@@ -1,0 +1,112 @@
+"""Where it is written down which databases of a MariaDB or MySQL server are ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import starmap
+from typing import Any, NamedTuple
+
+from .. import _version
+from .server import PREFIX
+
+#: What our databases are called; nothing else is ever dropped.
+OURS = re.compile(rf"{PREFIX}_(?:[0-9a-f]{{8}}|template_[0-9a-f]{{16}})_\d+")
+
+READY = "ready"  # built, and clean when nobody has locked it
+UNFINISHED = "unfinished"
+SUSPECT = "suspect"  # lent to work that may have committed
+KEPT = "kept"  # for the user, who alone drops it
+
+_DATABASE = f"{PREFIX}_registry"
+_TABLE = f"{_DATABASE}.databases"
+_COLUMNS = """
+  name varchar(64) CHARACTER SET ascii PRIMARY KEY, kind varchar(16) NOT NULL,
+  state varchar(16) NOT NULL, run varchar(16) NOT NULL, door varchar(64) NOT NULL,
+  used date NOT NULL, version varchar(32) NOT NULL"""
+
+
+class Row(NamedTuple):
+    """One database: a template of the pool, or a copy that belongs to one run."""
+
+    name: str
+    kind: str
+    state: str
+    run: str
+    unused: int  # days
+
+    def is_ours(self) -> bool:
+        """Tell whether the name is one that we would have given."""
+        owner = self.run if self.kind == "copy" else "template"
+        return OURS.fullmatch(self.name) is not None and self.name.split("_")[1] == owner
+
+
+class Registry:
+    """The table of our databases, in a database of its own.
+
+    :param execute: returns the rows of a statement with parameters.
+    """
+
+    def __init__(self, execute: Callable[..., list[Any]]) -> None:
+        self._execute = execute
+
+    def open(self) -> None:
+        """Create it, unless it is there."""
+        if not self._execute(
+            "SELECT 1 FROM information_schema.tables"
+            " WHERE table_schema = %s AND table_name = 'databases'",
+            _DATABASE,
+        ):
+            self._execute(f"CREATE DATABASE IF NOT EXISTS {_DATABASE}")
+            self._execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} ({_COLUMNS}) ENGINE = InnoDB")
+
+    def rows(self) -> list[Row]:
+        """Return all that has the name of a database of ours."""
+        query = f"SELECT name, kind, state, run, DATEDIFF(UTC_DATE(), used) FROM {_TABLE}"  # noqa: S608
+        return [row for row in starmap(Row, self._execute(query)) if row.is_ours()]
+
+    def find(self, name: str) -> Row | None:
+        """Return the row of the database ``name``, if it is ours."""
+        return next((row for row in self.rows() if row.name == name), None)
+
+    def add(self, name: str, *, kind: str, run: str, door: str) -> None:
+        """Note that ``name`` is about to be created."""
+        self._execute(
+            f"INSERT INTO {_TABLE} VALUES (%s, %s, %s, %s, %s, UTC_DATE(), %s)",  # noqa: S608
+            *(name, kind, UNFINISHED, run, door, _version.VERSION),
+        )
+
+    def mark(self, name: str, state: str) -> None:
+        """Note the state of ``name``, and that it is used today; what is kept stays that."""
+        self._execute(
+            f"UPDATE {_TABLE} SET state = %s, used = UTC_DATE()"  # noqa: S608
+            " WHERE name = %s AND state <> %s",
+            *(state, name, KEPT),
+        )
+
+    def remove(self, name: str) -> None:
+        """Note that ``name`` has been dropped."""
+        self._execute(f"DELETE FROM {_TABLE} WHERE name = %s", name)  # noqa: S608
+
+    def removal(self, name: str) -> str:
+        """Return the statement that does what :meth:`remove` does, for a person to execute."""
+        return f"DELETE FROM {_TABLE} WHERE name = '{name}'"  # noqa: S608  # a name of ours
+
+    def is_kept(self, row: Row) -> bool:
+        """Tell whether it is kept for the user, and forget it once the user has dropped it."""
+        if row.state == KEPT and not self.exists(row.name):
+            self.remove(row.name)
+        return row.state == KEPT
+
+    def exists(self, name: str) -> bool:
+        """Tell whether the server has a database ``name``, whoever created it."""
+        query = "SELECT 1 FROM information_schema.schemata WHERE schema_name = %s"
+        return bool(self._execute(query, name))
+
+    def lock(self, name: str) -> bool:
+        """Lock ``name`` for as long as this process lives, unless another one has."""
+        return bool(self._execute("SELECT GET_LOCK(%s, 0)", name)[0][0])
+
+    def unlock(self, name: str) -> None:
+        """Give the lock up."""
+        self._execute("SELECT RELEASE_LOCK(%s)", name)

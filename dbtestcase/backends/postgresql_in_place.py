@@ -1,0 +1,138 @@
+"""PostgreSQL for users that may not create databases: schemas of our own in one for tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from ..exceptions import BackendError, OptionError
+from .base import Database, Features, shown
+from .kept import kept
+from .leftover import Kept
+from .postgresql import PostgreSQLBackend
+from .postgresql_database import PostgreSQLDatabase
+from .postgresql_errors import lacks_privilege, quoted
+from .server import PREFIX, Target
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, Connection
+
+
+_MAY_NOT_CREATE = """\
+The user {user} may not create schemas in the database {database}.
+  To fix this, let its owner say: GRANT CREATE ON DATABASE {database} TO {user}"""
+_MARKED = text(
+    "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"
+    " WHERE nspname LIKE :names AND obj_description(oid, 'pg_namespace') = :mark"
+    " AND pg_get_userbyid(nspowner) = current_user"
+)
+
+
+class InPlaceBackend(PostgreSQLBackend):
+    """``postgresql://user@host/app_test?in_place=on``: works inside that database.
+
+    It makes schemas with a comment that marks them as ours, looks into nothing else, and drops
+    them at the end. Nothing is kept for the next run.
+    """
+
+    title = "PostgreSQL in place"
+    features = Features(isolations=frozenset({"transaction"}), schemas=False)
+
+    def __init__(self, url: URL) -> None:
+        if url.query["in_place"] != "on":
+            raise OptionError(f"database = '{shown(url)}': write in_place=on, or leave it away")
+        _check_name(url, url.database or "")
+        super().__init__(url.difference_update_query(["in_place"]))
+
+    def template(
+        self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
+    ) -> Database:
+        mark = self._mark()
+        name = self.new_name()
+        try:  # both at once, so that none is ever without its mark
+            self._execute(
+                f"CREATE SCHEMA {self.quoted(name)};"
+                f" COMMENT ON SCHEMA {self.quoted(name)} IS '{mark}'"
+            )
+        except ProgrammingError as error:
+            if not lacks_privilege(error):
+                raise
+            raise BackendError(
+                _MAY_NOT_CREATE.format(
+                    user=quoted(self.url.username), database=quoted(self.url.database)
+                )
+            ) from error
+        target = Target(str(self.url.database), name)
+        try:
+            self.build_in(target, build)
+        except BaseException:
+            self.drop(name)
+            raise
+        return InPlaceDatabase(self, target, build)
+
+    def checks(self) -> dict[str, Callable[[], str]]:
+        checks = super().checks()
+        del checks["rights"]  # to create databases
+        return checks
+
+    def create(self, original: Any, *, isolation: str = "") -> Database:
+        if original.in_use:
+            return self.create(self.template("", original.build))
+        original.in_use = True
+        database: Database = original
+        return database
+
+    def keep(self, target: Target) -> Kept:
+        [name] = target.schemas
+        self._execute(f"COMMENT ON SCHEMA {self.quoted(name)} IS '{self._kept_mark()}'")
+        psql = ["psql", *self._command_options(), str(self.url.database)]
+        return kept(
+            ["env", f"PGOPTIONS=-csearch_path={name}", *psql],
+            [*psql, "-c", f"DROP SCHEMA {self.quoted(name)} CASCADE"],
+        )
+
+    def _enter(self, door: Connection) -> None:
+        _check_name(self.url, door.exec_driver_sql("SELECT current_database()").scalar_one())
+        super()._enter(door)
+
+    def _ours(self) -> dict[str, str]:
+        return self._marked(self._mark())
+
+    def _kept(self) -> dict[str, str]:
+        return self._marked(self._kept_mark())
+
+    def _marked(self, mark: object) -> dict[str, str]:
+        rows = self.door.execute(_MARKED, {"names": PREFIX + "\\_%", "mark": mark})
+        return {name: comment for name, comment in rows}  # noqa: C416
+
+    def _remove(self, name: str) -> None:
+        self._execute(f"DROP SCHEMA {self.quoted(name)} CASCADE")
+
+    def _mark(self) -> str:
+        return f"{PREFIX} {self.door_digest}"
+
+    def _kept_mark(self) -> str:
+        return f"{PREFIX} kept {self.door_digest}"
+
+
+class InPlaceDatabase(PostgreSQLDatabase):
+    """A schema that is a template, and the database of one test class after the other."""
+
+    in_use = False
+
+    def drop(self) -> None:
+        self.leave()
+        if not self.kept:
+            self._backend.drop(self.target.schemas[0])
+
+
+def _check_name(url: URL, name: str) -> None:
+    if not re.search(r"(^|[^a-z])tests?([^a-z]|$)", name, re.IGNORECASE):
+        raise OptionError(
+            f"database = '{shown(url)}': in_place=on is for databases whose name says test, such "
+            f"as {name or 'app'}_test"
+        )

@@ -1,0 +1,262 @@
+"""Servers of our own, each in a private directory, gone with the process that started them."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, ClassVar, NamedTuple
+
+from ..exceptions import BackendError
+from .dead_servers import PREFIX, SOCKET, dead_servers
+
+#: Runs the server until the pipe at its standard output says a line or closes, be it because we
+#: were killed; then ends the server and removes its directory.
+_SUPERVISOR = """
+directory=$1 signal=$2
+shift 2
+exec 3<&0
+"$@" <&3 >&2 3<&- &
+server=$!
+{
+    read -r _ <&1
+    # Again, as one that has just begun to boot may not have listened.
+    until [ -e "$directory/exit" ] || ! kill -"$signal" "$server"; do sleep 0.02; done
+} 3<&- 2>/dev/null &
+exec 3<&-
+wait "$server"
+echo $? >"$directory/exit"
+wait
+rm -rf "$directory"
+"""
+_LONGEST_PATH = 103  # of a Unix socket; Linux has room for 107 bytes
+_STARTUP = b"user\0postgres\0database\0postgres\0\0"
+
+
+class Account(NamedTuple):
+    """A user of the operating system."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+class PrivateServer(ABC):
+    """A PostgreSQL server on a Unix socket, in a directory that only this user can enter.
+
+    It ends with the process that launched it, however that ends. After a fork the child has none
+    until it launches its own.
+    """
+
+    #: What error messages call it.
+    title: ClassVar[str]
+
+    #: The signal, without ``SIG``, that ends it at once.
+    _signal: ClassVar[str]
+
+    #: Seconds that it may take to answer its first query.
+    patience: float = 60.0
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory = Path()
+        self._lifeline = -1  # the supervisor ends the server when this closes
+        self._owner = 0
+        self._answered = False
+
+    @abstractmethod
+    def _start(self, directory: Path) -> None:
+        """Start the server in ``directory``, by :meth:`_supervise`."""
+
+    def _place(self) -> Path | None:
+        """Return what to make the private directory in; None for wherever temporary files go."""
+        return None
+
+    @abstractmethod
+    def found(self) -> str:
+        """Return what it would run, in words.
+
+        :raises BackendError: there is nothing to run.
+        """
+
+    def left(self) -> list[Path]:
+        """Return the directories of servers that were killed together with what supervised them."""
+        parents = {self._place() or Path(tempfile.gettempdir()), Path("/tmp")}  # noqa: S108
+        return [path for parent in parents for path in dead_servers(parent, self._owners())]
+
+    def _owners(self) -> set[int]:
+        """Return whom its private directories may belong to."""
+        return {os.geteuid()}
+
+    @property
+    def socket_directory(self) -> Path:
+        """The directory of its socket: ``host`` in a connection string.
+
+        :raises BackendError: it has not been launched.
+        """
+        if not self._is_ours():
+            raise BackendError(f"{self.title} is not running here; call launch() first")
+        return self._directory
+
+    def launch(self) -> None:
+        """Start the server, and return while it boots; harmless when called again.
+
+        :raises BackendError: it cannot be installed, found, or started.
+        """
+        with self._lock:
+            if self._is_ours():
+                return
+            self._forget()
+            directory = _private_directory(self._place())
+            try:
+                self._start(directory)
+            except BaseException:
+                shutil.rmtree(directory, ignore_errors=True)
+                raise
+            atexit.register(self.stop)
+            for path in self.left():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def wait(self) -> None:
+        """Return when the server has answered a query; launch it if need be.
+
+        :raises BackendError: it ended, or did not answer in time; says what it wrote.
+        """
+        with self._lock:
+            self.launch()
+            deadline = time.monotonic() + self.patience
+            while not self._answered:
+                self._answered = _answers(self._directory / SOCKET, deadline)
+                if not self._answered:
+                    if not self.is_alive():
+                        raise self._failure("ended before it answered")
+                    if time.monotonic() > deadline:
+                        raise self._failure(f"did not answer for {self.patience:.0f} seconds")
+                    time.sleep(0.003)
+            if not self.is_alive():
+                raise self._failure("has ended")
+
+    def is_alive(self) -> bool:
+        """Tell whether this process launched it and it has not ended."""
+        process = self._process
+        return (
+            self._is_ours()
+            and process is not None
+            and process.poll() is None
+            and not (self._directory / "exit").exists()
+        )
+
+    def stop(self) -> None:
+        """End the server and remove its directory; harmless when called again."""
+        with self._lock:
+            process = self._process
+            if process is None or not self._is_ours():
+                self._forget()
+                return
+            atexit.unregister(self.stop)
+            with contextlib.suppress(BrokenPipeError):
+                # A child that we forked may hold a copy of the pipe, so closing it says nothing.
+                os.write(self._lifeline, b"\n")
+            deadline = time.monotonic() + 10
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    os.killpg(process.pid, signal.SIGKILL)
+                time.sleep(0.002)  # Popen.wait() would sleep ever longer
+            self._forget()
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _supervise(
+        self,
+        command: Sequence[str | Path],
+        directory: Path,
+        *,
+        stdin: BinaryIO | int = subprocess.DEVNULL,
+        account: Account | None = None,
+    ) -> None:
+        """Run ``command``, as another user if one is given, until this process stops or dies."""
+        self._directory = directory
+        self._owner = os.getpid()
+        self._answered = False
+        reader, self._lifeline = os.pipe()
+        try:
+            with (directory / "log").open("ab") as log:
+                self._process = subprocess.Popen(  # noqa: S603
+                    ["/bin/sh", "-c", _SUPERVISOR, "sh", directory, self._signal, *command],
+                    stdin=stdin,
+                    stdout=reader,
+                    stderr=log,
+                    cwd=directory,
+                    start_new_session=True,  # Ctrl-C is for us to handle
+                    user=account and account.uid,
+                    group=account and account.gid,
+                    extra_groups=account and (),
+                )
+        except BaseException:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(reader)
+
+    def _is_ours(self) -> bool:
+        return self._process is not None and self._owner == os.getpid()
+
+    def _forget(self) -> None:
+        """Let go of the process, which has ended or is our parent's, without a warning."""
+        if self._process is not None:
+            os.close(self._lifeline)
+            self._process.returncode = self._process.returncode or 0
+            self._process = None
+
+    def _failure(self, what: str) -> BackendError:
+        said = (self._directory / "log").read_bytes()[-2000:].decode(errors="replace").strip()
+        self.stop()
+        return BackendError(f"{self.title} {what}. It said:\n{said or '(nothing)'}")
+
+
+def _private_directory(parent: Path | None) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    if len(os.fsencode(directory / SOCKET)) > _LONGEST_PATH:
+        directory.rmdir()
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+    return directory
+
+
+def _answers(path: Path, deadline: float) -> bool:
+    """Tell whether the server at a socket answers a query, in PostgreSQL's protocol 3.0."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(max(deadline - time.monotonic(), 0.1))
+        try:
+            client.connect(os.fspath(path))
+            client.sendall(struct.pack("!II", len(_STARTUP) + 8, 3 << 16) + _STARTUP)
+            with client.makefile("rb") as answers:
+                if not _reads_until_ready(answers):
+                    return False
+                client.sendall(b"Q" + struct.pack("!I", 13) + b"SELECT 1\0")
+                answered = _reads_until_ready(answers)
+                client.sendall(b"X" + struct.pack("!I", 4))
+                answers.read()  # until it is done with us
+                return answered
+        except OSError:
+            return False
+
+
+def _reads_until_ready(answers: BinaryIO) -> bool:
+    while len(header := answers.read(5)) == 5:
+        kind, length = struct.unpack("!cI", header)
+        answers.read(length - 4)
+        if kind in b"ZE":
+            return bool(kind == b"Z")
+    return False

@@ -1,0 +1,104 @@
+"""What constraints are called: in the database, in the metadata, and by their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    UniqueConstraint,
+    inspect,
+)
+
+from .backends.diagnostics import Constraint, Kind
+from .tables import schemas_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.engine import Connection
+
+    from .aliases import DatabaseOptions
+
+_REFLECTED: list[tuple[Kind, str, str]] = [
+    ("primary key", "pk_constraint", "constrained_columns"),
+    ("unique", "unique_constraints", "column_names"),
+    ("unique", "indexes", "column_names"),
+    ("foreign key", "foreign_keys", "constrained_columns"),
+    ("check", "check_constraints", ""),
+]
+_LOOSE = ("primary key", "unique")  # what most databases call the violation of the first
+_KINDS: dict[type[Any], Kind] = {
+    CheckConstraint: "check",
+    ForeignKeyConstraint: "foreign key",
+    Index: "unique",
+    PrimaryKeyConstraint: "primary key",
+    UniqueConstraint: "unique",
+}
+
+
+def names_of(violated: Constraint, known: Sequence[Constraint]) -> list[str]:
+    """Return all names, the best first, that ``known`` constraints give to a violated one."""
+    same = [one for one in known if _may_be(one, violated)]
+    columns = next((one for one in [violated, *same] if one.columns), violated)
+    names = [violated.name, *(one.name for one in same)]
+    names += [one.name for one in known if columns.columns and _may_be(one, columns)]
+    return list(dict.fromkeys(filter(None, [*names, _by_columns(columns)])))
+
+
+def all_names(known: Iterable[Constraint]) -> list[str]:
+    """Return what each of ``known`` can be called."""
+    return sorted({name for one in known for name in (one.name, _by_columns(one)) if name})
+
+
+def in_database(connection: Connection, options: DatabaseOptions) -> list[Constraint]:
+    """Return the constraints that the database knows, in all schemas that ``options`` name."""
+    inspector = inspect(connection)
+    schemas = [None, *schemas_of(options, inspector.default_schema_name)]
+    return [one for schema in schemas for one in _reflected(inspector, schema)]
+
+
+def in_metadata(options: DatabaseOptions) -> list[Constraint]:
+    """Return the constraints that the metadata of a database gives names to."""
+    return [one for table in options.tables() for one in _named_in(table)]
+
+
+def _may_be(known: Constraint, violated: Constraint) -> bool:
+    """Tell whether ``known`` is the constraint of which only some is known."""
+    is_kind = known.kind == violated.kind or (known.kind, violated.kind) == _LOOSE
+    if not is_kind or (violated.table and known.table != violated.table):
+        return False
+    if known.kind == violated.kind == "primary key" or known.name == violated.name != "":
+        return True
+    return bool(violated.columns) and set(known.columns) == set(violated.columns)
+
+
+def _by_columns(constraint: Constraint) -> str:
+    return ", ".join(f"{constraint.table}.{column}" for column in constraint.columns)
+
+
+def _reflected(inspector: Any, schema: str | None) -> Iterator[Constraint]:
+    for kind, what, columns in _REFLECTED:
+        for (_, table), found in getattr(inspector, f"get_multi_{what}")(schema).items():
+            for one in found if isinstance(found, list) else [found]:
+                names = one[columns] if columns else ()
+                if one.get("unique", True):
+                    yield Constraint(kind, one["name"] or "", table, tuple(filter(None, names)))
+    for (_, table), found in inspector.get_multi_columns(schema).items():
+        for column in found:
+            if not column["nullable"]:
+                yield Constraint("not null", "", table, (column["name"],))
+
+
+def _named_in(table: Table) -> Iterator[Constraint]:
+    unique: list[Any] = [index for index in table.indexes if index.unique]
+    for one in [*table.constraints, *unique]:
+        kind: Kind = next(
+            (_KINDS[base] for base in type(one).__mro__ if base in _KINDS), "exclusion"
+        )
+        columns = () if kind in ("check", "exclusion") else one.columns
+        if isinstance(one.name, str):
+            yield Constraint(kind, one.name, table.name, tuple(column.name for column in columns))

@@ -1,0 +1,122 @@
+"""The database of one test of migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from .aliases import DEFAULT
+from .databases import Databases
+from .exceptions import OptionError, UsageError
+from .options import rebuilds
+from .provision import provisioner
+from .schema import require_alembic
+from .statements import UNRECORDED
+from .template_plan import plan
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from .migrations import MigrationsSchema
+
+
+class MigratingDatabase:
+    """A database that a test takes from one revision to another.
+
+    Where the backend can copy databases, the test gets one of its own, a copy of a template at
+    the revision that it starts at. Else it migrates inside its sandbox.
+
+    :param case: the test class, whose databases are open.
+    """
+
+    def __init__(self, case: Any, databases: Databases) -> None:
+        options = databases.options[DEFAULT]
+        if options.migrations is None:
+            raise OptionError('migrations is not set; write for example migrations = "alembic.ini"')
+        self._case = case
+        self._options = options
+        self._database = databases.by_alias[DEFAULT]
+        self._copies = "template" in self._database.backend.features.isolations
+        self._has_started = False
+        schema: Any = options.schema()
+        self.schema: MigrationsSchema = schema
+
+    def go_to(self, revision: str) -> None:
+        """Upgrade or downgrade to ``revision``, or begin there.
+
+        :raises UsageError: there is no such revision.
+        """
+        is_relative = revision.startswith(("+", "-"))
+        if not self._has_started:
+            self._start_at("base" if is_relative else revision)
+        if is_relative or self._has_started:
+            self._do(lambda connection: self.schema.migrate(connection, revision))
+        self._has_started = True
+
+    def _start_at(self, revision: str) -> None:
+        revision = self.schema.at(revision).revision
+        if not self._copies:
+            self._do(lambda connection: self.schema.migrate(connection, revision))
+            return
+        backend = self._database.backend
+        options = self._options._replace(revision=revision)
+        key, fingerprint, build, lasting = plan(self._case, DEFAULT, options, backend)
+        template = provisioner.template(
+            key, backend, fingerprint, build, rebuild=rebuilds(), lasting=lasting
+        )
+        self._database.move_to(template)
+
+    def rehearse(self, scripts: list[Any], reached: list[Any]) -> None:
+        """Upgrade by each of ``scripts``, downgrade, and upgrade again.
+
+        :param reached: is given those that were tried, the last of which has failed if one has.
+        """
+        self._do(lambda connection: self.schema.rehearse(connection, scripts, reached))
+
+    def restart(self, scripts: list[Any]) -> None:
+        """Begin anew, and upgrade by ``scripts``."""
+        if self._copies:
+            self._start_at("base")
+        self._do(lambda connection: self.schema.upgrade_by(connection, scripts))
+
+    def upgrade_each(self, prepare: Callable[[Connection, str], None]) -> None:
+        """Upgrade to each revision, and ``prepare`` before the next."""
+        self._do(lambda connection: self.schema.upgrade_each(connection, prepare))
+
+    def forget_connections(self, connection: Connection | None) -> None:
+        """Close what is open, as drivers have prepared statements for the schema as it was.
+
+        :param connection: is opened anew when it is used next.
+        """
+        if connection is not None:
+            connection.invalidate()
+        for engine in self._database.engines.all():
+            engine.dispose()
+
+    def _do(self, action: Callable[[Connection], None]) -> None:
+        with self._database.connected() as connection:
+            action(connection)
+
+
+def schema_differences(databases: Databases, alias: str, exclude: Collection[str]) -> str:
+    """Return the operations of Alembic from a database of a test to its models, if any.
+
+    :param exclude: patterns of names whose differences do not count.
+    :raises OptionError: Alembic is not installed.
+    :raises UsageError: there is no such database, or there are no models.
+    """
+    require_alembic("assertSchemaMatchesModels")
+    from .migrations import differences
+
+    options = databases.options[alias]
+    schema: Any = None if options.migrations is None else options.schema()
+    if schema is None and not options.metadata:
+        raise UsageError(_NO_MODELS)
+    with databases.by_alias[alias].connected() as connection:
+        unrecorded = connection.execution_options(**UNRECORDED)
+        return differences(unrecorded, schema, options.metadata, exclude)
+
+
+_NO_MODELS = """\
+There are no models to compare with.
+  To fix this, write for example metadata = Base.metadata"""

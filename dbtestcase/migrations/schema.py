@@ -1,0 +1,182 @@
+"""A schema as migrations make it, at any revision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
+
+from ..exceptions import OptionError, UsageError
+from .environment import run
+from .source import MigrationSource
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Dialect
+
+HEADS = "heads"
+BASE = "base"
+
+
+class MigrationsSchema:
+    """The tables that the migrations of ``source`` make, up to ``revision``.
+
+    :param revision: its full identifier; ``"heads"`` stands for all and ``"base"`` for none.
+    """
+
+    def __init__(self, source: MigrationSource, revision: str = HEADS) -> None:
+        self.source = source
+        self.revision = revision
+
+    def at(self, revision: str) -> MigrationsSchema:
+        """Return the same at another revision.
+
+        :raises UsageError: there is no such revision, or several are meant.
+        """
+        if revision not in (HEADS, BASE):
+            revision = self._script(revision).revision
+        return MigrationsSchema(self.source, revision)
+
+    def fingerprint(self, dialect: Dialect) -> str:
+        if self.revision == BASE:
+            return f"no migrations, {dialect.name}"
+        scripts = None if self.revision == HEADS else self._needed()
+        return f"{self.revision}, {dialect.name}, {self.source.digest(scripts)}"
+
+    def apply(self, connection: Connection) -> None:
+        if self.revision != BASE:
+            self.migrate(connection, self.revision)
+
+    def migrate(self, connection: Connection, revision: str) -> None:
+        """Upgrade or downgrade to ``revision``, from wherever the database stands.
+
+        :param revision: anything that ``alembic upgrade`` or ``alembic downgrade`` takes.
+        :raises OptionError: there is nothing that could be done.
+        :raises UsageError: there is no such revision, or several are meant.
+        """
+        if not self.source.revisions():
+            raise OptionError(
+                f"{self.source.title}: there is no revision in {self.source.where()}.\n"
+                "  To fix this, write the first: alembic revision --autogenerate"
+            )
+        if revision not in (HEADS, BASE) and not revision.startswith(("+", "-")):
+            revision = self._script(revision).revision
+
+        def steps(heads: tuple[str, ...], context: MigrationContext) -> list[RevisionStep]:
+            return _steps(self.source.scripts, revision, heads)
+
+        run(self.source, connection, steps, target=revision)
+
+    def rehearse(
+        self, connection: Connection, scripts: list[Script], reached: list[Script]
+    ) -> None:
+        """Upgrade by each of ``scripts``, downgrade, and upgrade again.
+
+        Each of them has a transaction of its own, as if it were deployed by itself.
+
+        :param reached: is given those that were tried, the last of which has failed if one has.
+        """
+        revisions = self.source.scripts.revision_map
+
+        def steps(heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
+            for script in scripts:
+                reached.append(script)
+                up = MigrationStep.upgrade_from_script(revisions, script)
+                yield from (up, MigrationStep.downgrade_from_script(revisions, script), up)
+
+        run(self.source, connection, steps, commits_each=True)
+
+    def upgrade_by(self, connection: Connection, scripts: list[Script]) -> None:
+        """Upgrade by those of ``scripts`` that have not been applied."""
+        revisions = self.source.scripts.revision_map
+
+        def steps(heads: tuple[str, ...], context: MigrationContext) -> list[RevisionStep]:
+            applied = _applied(self.source.scripts, heads)
+            left = [script for script in scripts if script.revision not in applied]
+            return [MigrationStep.upgrade_from_script(revisions, script) for script in left]
+
+        run(self.source, connection, steps)
+
+    def upgrade_each(
+        self, connection: Connection, prepare: Callable[[Connection, str], None]
+    ) -> None:
+        """Upgrade to each revision in a transaction of its own.
+
+        :param prepare: is called before each, with a connection and the name of Alembic's table.
+        """
+
+        def steps(heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
+            assert context.connection is not None
+            for step in _steps(self.source.scripts, HEADS, heads):
+                prepare(context.connection, context.version_table)
+                context.connection.commit()
+                yield step
+
+        run(self.source, connection, steps, commits_each=True)
+
+    def _needed(self) -> list[Script]:
+        with self.source.on_path():
+            return [step.revision for step in _steps(self.source.scripts, self.revision, ())]
+
+    def _script(self, revision: str) -> Script:
+        scripts = self.source.scripts
+        try:
+            with self.source.on_path():
+                script: Script | None = scripts.get_revision(revision)
+        except CommandError as error:
+            known = [one.revision for one in self.source.revisions()]
+            near = get_close_matches(revision, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(known)}"
+            raise UsageError(f"{self.source.title}: {error}; {hint}") from error
+        if script is None:
+            raise UsageError(f"{self.source.title}: {revision!r} is no revision")
+        return script
+
+
+@lru_cache(maxsize=64)
+def _source(option: Any, directory: Path) -> MigrationSource:
+    return MigrationSource(option)
+
+
+def migrations_schema(option: Any, revision: str) -> MigrationsSchema:
+    """Return the schema for the value of the ``migrations`` option.
+
+    :param revision: which one it is at, ``"heads"`` or ``"base"``.
+    :raises OptionError: there is nothing where ``option`` points.
+    """
+    option = os.fspath(option) if isinstance(option, os.PathLike) else option
+    return MigrationsSchema(_source(option, Path.cwd()), revision)
+
+
+def _steps(
+    scripts: ScriptDirectory, destination: str, heads: tuple[str, ...]
+) -> list[RevisionStep]:
+    """Return the steps to ``destination``, up or down.
+
+    The two methods are what Alembic's commands call, and what its documentation of
+    ``EnvironmentContext`` tells to call; there are no public ones.
+    """
+    current: Any = heads
+    if (
+        destination == BASE
+        or destination.startswith("-")
+        or destination in _applied(scripts, heads)
+    ):
+        return scripts._downgrade_revs(destination, current)
+    return scripts._upgrade_revs(destination, current)
+
+
+def _applied(scripts: ScriptDirectory, heads: tuple[str, ...]) -> set[str]:
+    upper: Any = heads
+    none: Any = ()
+    return {step.revision.revision for step in scripts._upgrade_revs(upper, none)}
+
+
+def _some(revisions: list[str]) -> str:
+    return f"{', '.join(revisions[:10])}{' …' if len(revisions) > 10 else ''}"

