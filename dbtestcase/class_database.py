@@ -52,7 +52,7 @@ class ClassDatabase:
         self._used = False
         self._reset_sequences = False
         self._committed_sequences: object = None  # where they stand with class data
-        self._sequences: object = None  # where they stood at first
+        self._sequences: object = None  # where they stand in the template
         self.sandbox = Sandbox()
         self.engines = Engines(backend, self._connect, self._admit)
         self.refusal = ""  # why nobody may take a connection now, if so
@@ -78,7 +78,7 @@ class ClassDatabase:
         self._attach()
         self._leads_to = self._committed
         if reset_sequences and self._committed is None:
-            self._sequences = self.sandbox.link.call(self.sandbox.link.sequences)
+            self._restart_sequences()
 
     def data_is_loaded(self) -> None:
         """Class data is there: each test starts from here."""
@@ -200,11 +200,15 @@ class ClassDatabase:
 
     def _finish_class(self) -> None:
         self.sandbox.finish_class()
-        if self.sandbox.sequences is not None:
-            self.sandbox.sequences = None
-            if self.sandbox.intact:
-                link = self.sandbox.link
-                link.call(link.restart_sequences, self._sequences)
+        self.sandbox.sequences = None
+
+    def _restart_sequences(self) -> None:
+        """Let sequences stand where they did in the template, whatever class was here before."""
+        link = self.sandbox.link
+        if self._sequences is None:
+            self._sequences = link.call(link.sequences)
+        else:
+            link.call(link.restart_sequences, self._sequences)
 
     def _attach(self) -> None:
         self.sandbox.attach((self._committed or self._database).link(self._loop))

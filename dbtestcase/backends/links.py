@@ -138,7 +138,7 @@ class BaseLink:
         """Do nothing, where no constraint can be deferred."""
 
     def sequences(self) -> object:
-        return None
+        return ""
 
     def restart_sequences(self, sequences: Any) -> None:
         """Do nothing, where a rollback has done it."""

@@ -391,6 +391,36 @@ if "schema" in ISOLATIONS:
         isolation = "schema"
 
 
+class ResetSequences(TestCase):
+    def test_keys_start_at_1_whatever_class_had_the_database_before(self) -> None:
+        class Keys(Behaviour):
+            @classmethod
+            def setUpTestData(cls, session: Session) -> None: ...
+
+            def test_registers(self) -> None:
+                self.register("bob")
+                self.check(self.assertDatabaseHas(User, id=1))
+
+            test_registers_again = test_registers
+
+        class OfWhateverNumber(Behaviour):
+            def test_registers(self) -> None:
+                self.register("bob")
+
+        pairs = [("transaction", Async), *((isolation, Sync) for isolation in sorted(ISOLATIONS))]
+        for isolation, base in pairs:
+            options = {"isolation": isolation}
+            restarts = {**options, "reset_sequences": True}
+            classes = [
+                type("Before", (OfWhateverNumber, base), options),
+                type("First", (Keys, base), restarts),
+                type("Between", (OfWhateverNumber, base), options),
+                type("Second", (Keys, base), restarts),
+            ]
+            with self.subTest(isolation, base=base):
+                inner.passed(self, inner.run(*classes), 6)
+
+
 class Required(TestCase):
     def test_the_backend_is_the_one_that_was_asked_for(self) -> None:
         """Fail, where a test would be skipped, if no server was named."""
