@@ -43,16 +43,14 @@ class ClassDatabase:
     def __init__(self, backend: Backend, template: Database) -> None:
         self.backend = backend
         self._template = template
-        self._database = backend.create(template)
+        self._database: Database | None = None  # of classes that commit nothing
         self._committed: Database | None = None
         self._copies: dict[str, Database] = {}  # by isolation
         self._leads_to: Database | None = None
         self._loop: ClassLoop | None = None
         self._moved: Database | None = None  # where this test has its database instead
-        self._used = False
         self._reset_sequences = False
         self._committed_sequences: object = None  # where they stand with class data
-        self._sequences: object = None  # where they stand in the template
         self.sandbox = Sandbox()
         self.engines = Engines(backend, self._connect, self._admit)
         self.refusal = ""  # why nobody may take a connection now, if so
@@ -66,18 +64,20 @@ class ClassDatabase:
         :param loop: the event loop of the class, if it is asynchronous.
         :param reset_sequences: sequences stand in each test where they stood in the first.
         """
-        if reset_sequences and self._used and self._sequences is None:
-            self._renew()
-        self._used = True
         self._reset_sequences = reset_sequences
         self._loop = loop
         self.refusal = ""
         self.engines.is_async = loop is not None
         if not all_in_sandbox:
             self._committed = self.backend.create(self._template, isolation="transaction")
+        elif self._database is None:
+            self._database = self.backend.create(self._template)
+        elif reset_sequences and self._database.sequences_when_new is None:
+            self.drop()
+            self._database = self.backend.create(self._template)
         self._attach()
         self._leads_to = self._committed
-        if reset_sequences and self._committed is None:
+        if reset_sequences and all_in_sandbox:
             self._restart_sequences()
 
     def data_is_loaded(self) -> None:
@@ -169,7 +169,7 @@ class ClassDatabase:
         copy = self._moved or self._copies.get(isolation)
         if copy is not None:
             return copy.keep(name, lambda: None)
-        return (self._committed or self._database).keep(name, self.sandbox.commit_for_good)
+        return self._beneath_sandbox.keep(name, self.sandbox.commit_for_good)
 
     def close(self) -> None:
         """Undo what was done outside of tests and remove what only this class needed."""
@@ -184,19 +184,17 @@ class ClassDatabase:
         """Replace the database, whose isolation was broken, with a new copy of the template."""
         all_in_sandbox = self._committed is None
         self.close()
-        self._renew()
+        if all_in_sandbox:
+            self.drop()
         self.open(
             all_in_sandbox=all_in_sandbox, loop=self._loop, reset_sequences=self._reset_sequences
         )
 
     def drop(self) -> None:
         """Remove the database."""
-        self._database.drop()
-
-    def _renew(self) -> None:
-        self._database.drop()
-        self._database = self.backend.create(self._template)
-        self._sequences = None
+        if self._database is not None:
+            self._database.drop()
+            self._database = None
 
     def _finish_class(self) -> None:
         self.sandbox.finish_class()
@@ -204,14 +202,20 @@ class ClassDatabase:
 
     def _restart_sequences(self) -> None:
         """Let sequences stand where they did in the template, whatever class was here before."""
-        link = self.sandbox.link
-        if self._sequences is None:
-            self._sequences = link.call(link.sequences)
+        link, database = self.sandbox.link, self._beneath_sandbox
+        if database.sequences_when_new is None:
+            database.sequences_when_new = link.call(link.sequences)
         else:
-            link.call(link.restart_sequences, self._sequences)
+            link.call(link.restart_sequences, database.sequences_when_new)
+
+    @property
+    def _beneath_sandbox(self) -> Database:
+        database = self._committed or self._database
+        assert database is not None
+        return database
 
     def _attach(self) -> None:
-        self.sandbox.attach((self._committed or self._database).link(self._loop))
+        self.sandbox.attach(self._beneath_sandbox.link(self._loop))
         self.engines.link = self.sandbox.link
 
     def _copy(self, isolation: str) -> Database:

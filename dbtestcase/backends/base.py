@@ -60,6 +60,9 @@ class DriverPackage(NamedTuple):
 class Database(Protocol):
     """One database that dbtestcase made: a template, a copy of one, or a test's own."""
 
+    #: Where sequences stood before anybody used it, as its link returned that, once it is known.
+    sequences_when_new: object
+
     def link(self, loop: ClassLoop | None) -> Link:
         """Return a link to the database for a sandbox.
 
