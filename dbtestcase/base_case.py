@@ -238,6 +238,11 @@ class BaseDatabaseTestCase(unittest.TestCase):
             )
         return test.sessions[alias]
 
+    def _dbtestcase_expect(self, pending: Any) -> Any:
+        if self._dbtestcase_test is not None:
+            self._dbtestcase_test.pending.append(pending)
+        return pending
+
     def _dbtestcase_opened(self) -> list[Any]:
         _ = self.session
         assert self._dbtestcase_test is not None

@@ -46,7 +46,8 @@ class ChangeAssertions(BaseAssertions[Outcome_co, Block_co]):
         :param using: the alias of the one database to look into, instead of all.
         :raises UsageError: there is no such table or database, or one table is named twice.
         """
-        return self._dbtestcase_block(self._changes(expected, list(exclude), using))
+        block = self._changes(expected, list(exclude), using)
+        return self._dbtestcase_block("assertDatabaseChanges", block)
 
     @contextmanager
     def _changes(

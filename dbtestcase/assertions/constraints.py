@@ -40,7 +40,8 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             constraint on that column, NOT NULL among them, or ``"users.first, users.last"``.
         :raises UsageError: there is no such constraint.
         """
-        return self._dbtestcase_block(self._constraint_violated(name))
+        block = self._constraint_violated(name)
+        return self._dbtestcase_block("assertConstraintViolated", block)
 
     @contextmanager
     def _constraint_violated(self, name: str) -> Iterator[None]:
