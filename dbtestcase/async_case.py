@@ -21,7 +21,6 @@ from .exceptions import NotReadyError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-    from sqlalchemy.orm import Session
 
     from .lifecycle import ClassLifecycle, TestLifecycle
 
@@ -228,11 +227,6 @@ class AsyncDatabaseTestCase(
     def _dbtestcase_block(self, name: str, block: AbstractContextManager[Any]) -> AsyncBlock:
         pending: AsyncBlock = self._dbtestcase_expect(AsyncBlock(name, block))
         return pending
-
-    def _dbtestcase_session(self) -> Session | None:
-        test = self._dbtestcase_test
-        session = None if test is None else test.sessions.get(DEFAULT)
-        return None if session is None else session.sync_session
 
 
 async def _close(opened: Iterable[AsyncConnection | AsyncSession]) -> None:

@@ -111,7 +111,3 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None, AbstractCo
         self, name: str, block: AbstractContextManager[Any]
     ) -> AbstractContextManager[Any]:
         return self._block(name, block)
-
-    def _dbtestcase_session(self) -> Session | None:
-        test = self._dbtestcase_test
-        return None if test is None else test.sessions.get(DEFAULT)

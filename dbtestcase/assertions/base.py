@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ..aliases import ByAlias, DatabaseOptions, alias_of
+from ..aliases import DEFAULT, ByAlias, DatabaseOptions, alias_of
 from ..rows import Rows
 from .pending import Block, Pending
 
@@ -66,7 +66,11 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
 
     @abstractmethod
     def _dbtestcase_connect(self, alias: str) -> AbstractContextManager[Connection]:
-        """Return a connection of its own to one of the test's databases."""
+        """Return a connection of its own to one of the test's databases.
+
+        Meanwhile the sessions that the test has used do not flush by themselves: a condition about
+        an object that has expired, such as ``Order.account == alice``, makes its session load it.
+        """
 
     @abstractmethod
     def _dbtestcase_opened(self) -> list[Any]:
@@ -77,8 +81,8 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
         """Return the test's databases."""
 
     @abstractmethod
-    def _dbtestcase_session(self) -> Session | None:
-        """Return ``self.session``, as a synchronous one, if the test has used it."""
+    def _dbtestcase_sessions(self) -> dict[str, Session]:
+        """Return the sessions that the test has used, as synchronous ones, by alias."""
 
     def _block(self, name: str, block: AbstractContextManager[Any]) -> Block:
         """Return ``block``, which uses no connections, for ``with`` in both test cases."""
@@ -99,7 +103,7 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
         )
 
     def _unflushed(self) -> str:
-        session = self._dbtestcase_session()
+        session = self._dbtestcase_sessions().get(DEFAULT)
         names = "" if session is None else unflushed_in(session)
         if not names:
             return ""
