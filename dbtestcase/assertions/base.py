@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..aliases import DEFAULT, ByAlias, DatabaseOptions, alias_of
+from ..exceptions import UsageError
 from ..rows import Rows
 from .pending import Block, Pending
 
@@ -115,6 +116,22 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
         alias = alias_of(target, using, databases)
         with self._dbtestcase_connect(alias) as connection:
             yield Rows(connection, databases, alias, target, conditions, values)
+
+
+def checked_count(count: Any, noun: str) -> int:
+    """Return ``count``, a number of what ``noun`` says.
+
+    :raises UsageError: it is none.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UsageError(f"{count!r} is no number of {noun}; write for example 2")
+    return count
+
+
+def as_list(one_or_several: Any) -> list[Any]:
+    """Return what was given as a collection, or alone: a name is no collection of letters."""
+    is_one = isinstance(one_or_several, str) or not isinstance(one_or_several, Iterable)
+    return [one_or_several] if is_one else list(one_or_several)
 
 
 def unflushed_in(session: Session) -> str:

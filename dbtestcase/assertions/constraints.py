@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
+from sqlalchemy.sql import ColumnElement
 
 from ..backends.diagnostics import Constraint, Failed
 from ..constraints import all_names, in_database, in_metadata, names_of
@@ -40,7 +41,7 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             constraint on that column, NOT NULL among them, or ``"users.first, users.last"``.
         :raises UsageError: there is no such constraint.
         """
-        block = self._constraint_violated(name)
+        block = self._constraint_violated(_checked(name))
         return self._dbtestcase_block("assertConstraintViolated", block)
 
     @contextmanager
@@ -127,6 +128,14 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
         if name not in known:
             hint = suggestion(name, known, "there are:")
             raise UsageError(f"there is no constraint {name!r}; {hint}")
+
+
+def _checked(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    column = getattr(name, "expression", name)
+    example = str(column) if isinstance(column, ColumnElement) else "uq_users_email"
+    raise UsageError(f'{name} is no name of a constraint; write for example "{example}"')
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ..listing import SHOWN_STATEMENTS, grouped, indented, lines_of, listed, lis
 from ..recording import Statement, recorder
 from ..statements import transaction_control
 from ..wording import counted, shortened
-from .base import BaseAssertions, Block_co, Outcome_co
+from .base import BaseAssertions, Block_co, Outcome_co, checked_count
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -121,8 +121,7 @@ class QueryAssertions(BaseAssertions[Outcome_co, Block_co]):
 
 
 def _is(count: int, expected: str, fits: Callable[[int], bool]) -> Judge:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UsageError(f"{count!r} is no number of queries; write for example 2")
+    checked_count(count, "queries")
 
     def judge(statements: list[Statement]) -> str:
         if fits(len(statements)):

@@ -216,6 +216,10 @@ class Constraints(Shop):
     def test_wrong_use(self) -> None:
         message = "there is no constraint 'uq_acounts_email'; did you mean 'uq_accounts_email'?"
         self.assertEqual(self.misuse(self.assertConstraintViolated, "uq_acounts_email"), message)
+        message = " is no name of a constraint; write for example "
+        for one in (Account.email, Account, None, next(iter(Account.__table__.constraints))):
+            self.assertIn(message, self.misuse(self.assertConstraintViolated, one))
+        self.assertIn('"accounts.email"', self.misuse(self.assertConstraintViolated, Account.email))
 
 
 _archive = MetaData(schema="archive")

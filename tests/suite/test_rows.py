@@ -274,6 +274,26 @@ class Rows(Shop):
             self.misuse(self.assertDatabaseEmpty, exclude=[5, Account, Order, Item]),
         )
 
+    def test_counts_that_are_none(self) -> None:
+        for count in ("2", None, -1, True, 2.0):
+            self.assertEqual(
+                self.misuse(self.assertDatabaseCount, Account, count),
+                f"{count!r} is no number of rows; write for example 2",
+            )
+
+    def test_one_table_to_exclude(self) -> None:
+        self.sql(delete(Item))
+        self.sql(delete(Order))
+        for one in ("accounts", Account, Account.__table__):
+            self.check(self.assertDatabaseEmpty(exclude=one))
+        self.assertEqual(
+            self.misuse(self.assertDatabaseEmpty, exclude="acounts"),
+            "there is no table 'acounts'; did you mean 'accounts'?",
+        )
+        self.assertIn(
+            "None is neither a mapped class", self.misuse(self.assertDatabaseEmpty, exclude=None)
+        )
+
     def test_tables_that_are_not_there(self) -> None:
         missing = Table("account", MetaData(), Column("id", Integer))
         message = "there is no table 'account' in the database; did you mean 'accounts'?"
