@@ -60,6 +60,7 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             cause = error.orig if isinstance(error, DBAPIError) else error
             alias, constraints = violated.get(cause) or self._examine(cause)  # type: ignore[arg-type]
             if not constraints:
+                self._explain(error, violated)
                 raise
             self._compare(name, alias, constraints, error)
         else:
@@ -100,6 +101,21 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             if constraints:
                 return alias, constraints
         return "", []
+
+    def _explain(
+        self, error: BaseException, violated: dict[BaseException, tuple[str, list[Constraint]]]
+    ) -> None:
+        """Note on ``error`` that it was raised because of a violation, if it was."""
+        cause = error.__cause__ or error.__context__
+        while cause is not None:
+            alias, constraints = violated.get(getattr(cause, "orig", cause), ("", []))
+            if constraints:
+                known = in_metadata(self._dbtestcase_databases().options[alias])
+                names = [(*names_of(one, known), "a constraint")[0] for one in constraints]
+                kind = type(error).__name__
+                error.add_note(_WRAPPED.format(names=" and ".join(names), kind=kind))
+                return
+            cause = cause.__cause__ or cause.__context__
 
     def _compare(
         self, name: str, alias: str, constraints: list[Constraint], error: Exception
@@ -162,3 +178,9 @@ def _end_empty_transaction(session: Session) -> None:
         session.commit()
     finally:
         session.expire_on_commit = expires
+
+
+_WRAPPED = """\
+{names} was violated, but the block did not end with that error: it ended with the {kind} above.
+  To fix this, either: expect that, with self.assertRaises({kind}); or let the block call what \
+raises the database's error."""
