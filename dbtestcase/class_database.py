@@ -14,6 +14,7 @@ from .backends import engine_around
 from .engines import Engines
 from .event_loop import run_alone
 from .exceptions import NotReadyError, UsageError
+from .lazy_loads import missing_greenlet
 from .sandbox import Sandbox
 from .statements import caller
 
@@ -255,7 +256,7 @@ class ClassDatabase:
     def _connect(self, is_async: bool) -> DBAPIConnection:
         if self._leads_to is not None:
             if is_async and not (self.backend.both_colours or in_greenlet()):
-                raise UsageError(_OTHER_COLOUR.format(line=caller()))
+                raise missing_greenlet() or UsageError(_OTHER_COLOUR.format(line=caller()))
             return self._leads_to.connect(is_async=is_async)
         stand_in: DBAPIConnection = self.sandbox.link.stand_in(self.sandbox)
         return stand_in

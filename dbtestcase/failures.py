@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .aliases import DEFAULT
+from .lazy_loads import explanation
 from .listing import listed
 from .observation import Observation, changes
 from .wording import counted
@@ -83,6 +84,9 @@ class ReportingResult:
             add(*arguments)
             return
         self._failed = True
+        why = explanation(raised[1])
+        if why:
+            raised[1].add_note(why)
         failure = _Failure(raised[1], partial(add, *arguments), list(self._statements or ()))
         if self._test is None:
             self._hand_on(failure)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import greenlet_spawn
 
+from .assertions import refuse_unused
 from .code_digest import mentions
 from .databases import Databases
 from .event_loop import run_alone
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.orm import Session
 
+    from .assertions.pending import Pending
     from .backends import Kept
     from .class_data import ClassData, Instances, InstancesOf
     from .event_loop import ClassLoop
@@ -164,6 +166,8 @@ class TestLifecycle:
         self.sessions: dict[str, Any] = {}  # likewise, by alias
         self.migrating: MigratingDatabase | None = None
         self._cleanups = ExitStack()
+        self.pending: list[Pending] = []  # assertions, which it has to use
+        self._cleanups.callback(refuse_unused, self.pending)
         self._cleanups.callback(of.databases.finish_test, isolation)
 
     def enter(self, context: AbstractContextManager[object]) -> None:

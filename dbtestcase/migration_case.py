@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.util import greenlet_spawn
 
 from .async_case import AsyncDatabaseTestCase
@@ -14,6 +15,7 @@ from .case import DatabaseTestCase
 from .exceptions import UsageError
 from .migrating import MigratingDatabase
 from .revision_tests import RevisionTests
+from .wording import suggestion
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -122,4 +124,11 @@ class AsyncMigrationTestCase(BaseMigrationTestCase, AsyncDatabaseTestCase):
 
 
 def _reflected(connection: Connection, name: str) -> Table:
-    return Table(name, MetaData(), autoload_with=connection)
+    schema, _, table = name.rpartition(".")
+    try:
+        return Table(table, MetaData(), schema=schema or None, autoload_with=connection)
+    except NoSuchTableError as error:
+        prefix = schema and f"{schema}."
+        names = inspect(connection).get_table_names(schema or None)
+        hint = suggestion(name, [f"{prefix}{one}" for one in names], "there are:")
+        raise UsageError(f"there is no table {name!r}; {hint}") from error

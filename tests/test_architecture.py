@@ -14,7 +14,16 @@ PACKAGE = Path(__file__).parent.parent / "dbtestcase"
 # From the ground up; a module imports only from lines below its own.
 LAYERS = [
     ["exceptions", "_version", "code_digest", "wording", "dependencies"],
-    ["statements", "event_loop", "violations", "link", "references", "documents", "instances"],
+    [
+        "statements",
+        "event_loop",
+        "violations",
+        "link",
+        "references",
+        "documents",
+        "instances",
+        "lazy_loads",
+    ],
     ["savepoints", "recording"],
     ["sandbox"],
     ["connections"],

@@ -22,8 +22,9 @@ class AllChanges(Shop):
         with self.block(self.assertDatabaseChanges({Account: Changes(inserted=1, updated=2)})):
             self.sql(update(Account).where(Account.email < "c").values(balance=1))
             self.sql(insert(Account).values(email="dora@example.org", balance=0))
-        with self.block(self.assertDatabaseChanges({}, exclude=[Account])):
-            self.sql(update(Account).values(balance=2))
+        for exclude in ([Account], Account, "accounts"):
+            with self.block(self.assertDatabaseChanges({}, exclude=exclude)):
+                self.sql(update(Account).values(balance=Account.balance + 2))
 
     def test_changes_fails(self) -> None:
         def act() -> None:
@@ -79,6 +80,10 @@ class AllChanges(Shop):
             ("there is no table 'account'; did you mean 'accounts'?", {"account": 1}),
             ("accounts is named twice", {"accounts": 1, Account: 1}),
             ("'one' is neither a number, such as +1, nor Changes(", {Account: "one"}),
+            ("True is neither a number, such as +1, nor Changes(", {Account: True}),
+            ("is no dictionary; write for example {User: +1}, or {} for no change", Account),
+            ("'accounts' is no dictionary; write for example {User: +1}", "accounts"),
+            ("None is no dictionary; write for example {User: +1}", None),
         ]:
             self.assertIn(message, self.misuse(self.assertDatabaseChanges, expected))
 
