@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .aliases import DEFAULT
 from .databases import Databases
+from .environment import rebuilds
 from .exceptions import OptionError, UsageError
-from .options import rebuilds
 from .provision import provisioner
 from .schema import require_alembic
 from .statements import UNRECORDED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from inspect import iscoroutinefunction, isfunction, signature
@@ -12,6 +11,7 @@ from unittest import IsolatedAsyncioTestCase
 
 from .aliases import databases_of, placing
 from .backends import Backend, backend_for
+from .environment import default_database
 from .exceptions import OptionError
 
 Isolation = Literal["transaction", "truncation", "template", "schema"]
@@ -41,8 +41,6 @@ PROVIDED = (
     "engine_of",
     "statements",
 )
-
-SQL_REPORTS = ("failed", "all")  # of which tests
 
 _MARK = "dbtestcase_isolation"
 
@@ -92,11 +90,6 @@ def backend_of(case: Any, database: str | None) -> Backend:
     return backend
 
 
-def default_database() -> str:
-    """Return the ``database`` of test classes that name none."""
-    return os.environ.get("DBTESTCASE_DATABASE") or "sqlite://"
-
-
 def check_isolation(backend: Backend, name: str) -> None:
     """Check that ``backend`` has that isolation.
 
@@ -106,29 +99,6 @@ def check_isolation(backend: Backend, name: str) -> None:
         able = " or ".join(map(repr, sorted(backend.features.isolations)))
         also = backend.features.elsewhere
         raise OptionError(f"{backend.title} has no isolation = {name!r}; use {able}{also}")
-
-
-def rebuilds() -> bool:
-    """Tell whether templates are to be built anew even where they exist."""
-    return os.environ.get("DBTESTCASE_REBUILD", "0") not in ("", "0")
-
-
-def keeps_databases() -> bool:
-    """Tell whether the databases of failing tests are to be kept."""
-    return os.environ.get("DBTESTCASE_KEEP", "0") not in ("", "0")
-
-
-def sql_reports() -> str:
-    """Return which tests are to have their SQL reported: "failed", "all", or "" for none.
-
-    :raises OptionError: the environment asks for something else.
-    """
-    value = os.environ.get("DBTESTCASE_SQL", "")
-    if value not in ("", *SQL_REPORTS):
-        near = get_close_matches(value, SQL_REPORTS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"write {' or '.join(SQL_REPORTS)}"
-        raise OptionError(f"DBTESTCASE_SQL={value} does not exist; {hint}")
-    return value
 
 
 def used_isolations(case: Any) -> set[str]:

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "dbtestcase"
 LAYERS = [
     ["exceptions", "_version", "code_digest", "wording", "dependencies"],
     ["statements", "event_loop", "violations", "link", "references", "documents", "instances"],
-    ["savepoints", "recording"],
+    ["savepoints", "recording", "environment"],
     ["sandbox"],
     ["connections"],
     ["logging_state", "lending"],
@@ -82,7 +82,7 @@ class Architecture(unittest.TestCase):
 
     def test_the_environment_is_read_in_one_place(self) -> None:
         users = [path.name for _, path, _ in modules() if "os.environ" in path.read_text()]
-        self.assertEqual(users, ["options.py"])
+        self.assertEqual(users, ["environment.py"])
 
     def test_alembic_is_imported_in_one_place(self) -> None:
         for room, path, tree in modules():

@@ -413,14 +413,6 @@ class Variables(unittest.TestCase):
         self.assertIn("never awaited", message)
         self.assertIn("Until it failed, the test executed 1 query:\n  1. INSERT INTO us", message)
 
-    def test_wrong_value(self) -> None:
-        class Case(Inner):
-            def test(self) -> None: ...
-
-        for value, hint in [("fail", "did you mean failed?"), ("1", "write failed or all")]:
-            [message] = failures(Case, DBTESTCASE_SQL=value)
-            self.assertIn(f".Case: DBTESTCASE_SQL={value} does not exist; {hint}\n", message)
-
     def test_kept_file_is_private_and_not_reused(self) -> None:
         class Case(Inner):
             def test(self) -> None:
