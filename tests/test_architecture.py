@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "dbtestcase"
 LAYERS = [
     ["exceptions", "_version", "code_digest", "wording", "dependencies"],
     ["statements", "event_loop", "violations", "link", "references", "documents", "instances"],
-    ["savepoints", "recording", "environment"],
+    ["savepoints", "recording", "environment", "hooks", "session_options"],
     ["sandbox"],
     ["connections"],
     ["logging_state", "lending"],
