@@ -168,9 +168,10 @@ class ClassDatabase:
     def keep(self, name: str, isolation: str) -> Kept:
         """Keep the database of a test as it is now; ``name`` names a copy."""
         copy = self._moved or self._copies.get(isolation)
-        if copy is not None:
-            return copy.keep(name, lambda: None)
-        return self._beneath_sandbox.keep(name, self.sandbox.commit_for_good)
+        if copy is None:
+            return self._beneath_sandbox.keep(name, self.sandbox.commit_for_good)
+        goes_on = not self.backend.features.keeps_copies
+        return copy.keep(name, lambda: None)._replace(goes_on=goes_on)
 
     def close(self) -> None:
         """Undo what was done outside of tests and remove what only this class needed."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .aliases import DEFAULT, ByAlias, DatabaseOptions, databases_of, placing
 from .class_database import ClassDatabase
 from .engines import Engines, resolve_engines
+from .environment import rebuilds
 from .exceptions import OptionError, UsageError
-from .options import backend_of, check_isolation, rebuilds, used_isolations
+from .options import backend_of, check_isolation, used_isolations
 from .provision import provisioner
 from .session_factories import router
 from .template_plan import plan

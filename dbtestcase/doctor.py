@@ -13,8 +13,8 @@ import sqlalchemy
 
 from . import _version
 from .backends import Backend, Leftover, backend_for, shown
+from .environment import default_database
 from .exceptions import BackendError, DBTestCaseError
-from .options import default_database
 
 #: What works on this machine alone, or could.
 _LOCAL = ("sqlite://", "pglite://", "pgserver://")

@@ -44,7 +44,8 @@ class ReportingResult:
         self._test: TestLifecycle | None = None
         self._statements: Sequence[Statement] | None = None
         self._failures: list[_Failure] = []
-        self._kept: Sequence[Kept] | None = None
+        self._kept: Sequence[Kept] = ()
+        self._kept_at: _Failure | None = None
         self._failed = False
         # What each test calls, without the way through __getattr__.
         self.startTest, self.stopTest = result.startTest, result.stopTest
@@ -62,7 +63,7 @@ class ReportingResult:
         """Call ``clean_up(test)``, and hand on the failures of the test after it."""
         for failure in self._failures:
             if failure.found is None:  # it was raised in a coroutine, by a sub-test
-                failure.when = "Until its end"
+                failure.when = _AT_ITS_END
                 self._look(failure)
         self._test = None
         try:
@@ -100,10 +101,18 @@ class ReportingResult:
         with failure.noting_errors(_UNKNOWN):
             failure.found = {}
             failure.found = self._test.observe()
-        if self._keeps and self._kept is None:
-            self._kept = []
+        if self._keeps and self._kept_at is None:
+            self._kept_at = failure
             with failure.noting_errors("The database cannot be kept"):
                 self._kept = self._test.keep()
+
+    def _state_of(self, kept: Kept, failure: _Failure) -> str:
+        at = self._kept_at
+        if kept.goes_on:
+            return "with all that the test commits until its end"
+        if failure is at or (at is not None and failure.when == at.when == _AT_ITS_END):
+            return "as it was then"
+        return "as it was at another failure of this test"
 
     def _hand_on_all(self) -> None:
         failures, self._failures = self._failures, []
@@ -115,8 +124,8 @@ class ReportingResult:
             failure.error.add_note(
                 f"Until it failed, the test executed {_shown(failure.statements)}"
             )
-        for kept in self._kept or ():
-            failure.error.add_note(_KEPT.format(kept=kept))
+        for kept in self._kept:
+            failure.error.add_note(_KEPT.format(kept=kept, state=self._state_of(kept, failure)))
         failure.deliver()
 
 
@@ -182,10 +191,12 @@ def _is_failure(error: BaseException) -> bool:
     )
 
 
+_AT_ITS_END = "Until its end"  # not Until it failed
+
 _UNKNOWN = "What the test changed in the database cannot be told"
 
 _KEPT = """\
-The database is kept as it was then. To open it:
+The database is kept, {state}. To open it:
     {kept.opens}
 To remove it:
     {kept.removes}"""

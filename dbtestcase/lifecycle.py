@@ -11,11 +11,12 @@ from sqlalchemy.util import greenlet_spawn
 from .assertions import refuse_unused
 from .code_digest import mentions
 from .databases import Databases
+from .environment import check_environment, keeps_databases, sql_reports
 from .event_loop import run_alone
 from .evidence import keep_all, observe_all
 from .factories import Factories
 from .open_sessions import OpenSessions
-from .options import isolation_of, keeps_databases, sql_reports
+from .options import isolation_of
 from .recording import recorder
 from .session_factories import SessionFactories
 
@@ -41,6 +42,7 @@ class ClassLifecycle:
     """
 
     def __init__(self, case: Any, *, loop: ClassLoop | None, load_data: Callable[[], None]) -> None:
+        check_environment()
         self.loop = loop
         self._case = case
         self._load_data = load_data

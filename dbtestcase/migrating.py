@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .aliases import DEFAULT
 from .databases import Databases
+from .environment import rebuilds
 from .exceptions import OptionError, UsageError
-from .options import rebuilds
 from .provision import provisioner
 from .schema import require_alembic
 from .statements import UNRECORDED
@@ -44,8 +44,10 @@ class MigratingDatabase:
     def go_to(self, revision: str) -> None:
         """Upgrade or downgrade to ``revision``, or begin there.
 
-        :raises UsageError: there is no such revision.
+        :raises UsageError: there is no such revision, or what is given is none.
         """
+        if not isinstance(revision, str) or not revision:
+            raise UsageError(_NO_REVISION.format(revision=revision))
         is_relative = revision.startswith(("+", "-"))
         if not self._has_started:
             self._start_at("base" if is_relative else revision)
@@ -116,6 +118,10 @@ def schema_differences(databases: Databases, alias: str, exclude: Collection[str
         unrecorded = connection.execution_options(**UNRECORDED)
         return differences(unrecorded, schema, options.metadata, exclude)
 
+
+_NO_REVISION = """\
+migrate_to() was given {revision!r}, which is no revision.
+  To fix this, name one by a string, such as "ae1027a6acf", "head", "base" or "-1"."""
 
 _NO_MODELS = """\
 There are no models to compare with.

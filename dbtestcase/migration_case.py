@@ -77,7 +77,8 @@ class MigrationTestCase(BaseMigrationTestCase, DatabaseTestCase):
         test migrates to. What is open in ``self.session`` and ``self.connection`` is committed
         first, as whatever a migration finds has been.
 
-        :param revision: anything that ``alembic upgrade`` or ``alembic downgrade`` takes.
+        :param revision: as for ``alembic upgrade`` or ``alembic downgrade``, such as ``"ae1027"``,
+            ``"head"``, ``"base"`` or ``"-1"``.
         :raises OptionError: the migrations are not there, or ``env.py`` cannot be run.
         :raises UsageError: there is no such revision.
         """
@@ -89,7 +90,10 @@ class MigrationTestCase(BaseMigrationTestCase, DatabaseTestCase):
         migrating.forget_connections(test.given.get("connection"))
 
     def table(self, name: str) -> Table:
-        """Return a table as it is in the database now."""
+        """Return a table as it is in the database now.
+
+        :raises UsageError: there is none of that name.
+        """
         with self.engine.connect() as connection:
             return _reflected(connection, name)
 
@@ -118,17 +122,22 @@ class AsyncMigrationTestCase(BaseMigrationTestCase, AsyncDatabaseTestCase):
             lifecycle.spare = await self.engine.connect()
 
     async def table(self, name: str) -> Table:
-        """Return a table as it is in the database now."""
+        """Return a table as it is in the database now.
+
+        :raises UsageError: there is none of that name.
+        """
         async with self.engine.connect() as connection:
             return await connection.run_sync(_reflected, name)
 
 
 def _reflected(connection: Connection, name: str) -> Table:
+    if not isinstance(name, str):
+        raise UsageError(f'table() was given {name!r}; write the name of a table, such as "users"')
     schema, _, table = name.rpartition(".")
     try:
         return Table(table, MetaData(), schema=schema or None, autoload_with=connection)
-    except NoSuchTableError as error:
+    except NoSuchTableError:
         prefix = schema and f"{schema}."
         names = inspect(connection).get_table_names(schema or None)
         hint = suggestion(name, [f"{prefix}{one}" for one in names], "there are:")
-        raise UsageError(f"there is no table {name!r}; {hint}") from error
+        raise UsageError(f"there is no table {name!r} now; {hint}") from None

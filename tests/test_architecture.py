@@ -24,7 +24,7 @@ LAYERS = [
         "instances",
         "lazy_loads",
     ],
-    ["savepoints", "recording"],
+    ["savepoints", "recording", "environment", "hooks", "session_options"],
     ["sandbox"],
     ["connections"],
     ["logging_state", "lending"],
@@ -91,7 +91,7 @@ class Architecture(unittest.TestCase):
 
     def test_the_environment_is_read_in_one_place(self) -> None:
         users = [path.name for _, path, _ in modules() if "os.environ" in path.read_text()]
-        self.assertEqual(users, ["options.py"])
+        self.assertEqual(users, ["environment.py"])
 
     def test_alembic_is_imported_in_one_place(self) -> None:
         for room, path, tree in modules():

@@ -44,6 +44,9 @@ class Features(NamedTuple):
     #: A rollback undoes DDL, which else commits.
     transactional_ddl: bool = True
 
+    #: What is kept of a failed test is a copy; else it is what the test goes on to work in.
+    keeps_copies: bool = False
+
     #: Constraints may be checked at commit.
     deferrable_constraints: bool = True
 

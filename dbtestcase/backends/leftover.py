@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 
 class Kept(NamedTuple):
-    """A database that was kept, as a person deals with it: two commands of a shell."""
+    """A database that was kept, as a person deals with it."""
 
+    #: Commands of a shell.
     opens: str
     removes: str
+
+    #: The test goes on to work in it.
+    goes_on: bool = False
 
 
 class Leftover(NamedTuple):

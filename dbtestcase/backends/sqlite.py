@@ -40,7 +40,10 @@ class SQLiteBackend(Backend):
     """
 
     title = "SQLite"
-    features = Features(isolations=frozenset({"transaction", "truncation", "template"}))
+    features = Features(
+        isolations=frozenset({"transaction", "truncation", "template"}),
+        keeps_copies=True,
+    )
     sync_drivers = (DriverPackage("pysqlite", "sqlite3", "install a Python with sqlite3"),)
     async_drivers = (
         DriverPackage("aiosqlite", "aiosqlite", "pip install 'dbtestcase[sqlite]'", is_async=True),
