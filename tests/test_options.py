@@ -7,6 +7,8 @@ import unittest
 from typing import Any
 from unittest import mock
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 import dbtestcase
 from dbtestcase import AsyncDatabaseTestCase, BackendError, DatabaseTestCase, OptionError
 
@@ -52,6 +54,10 @@ class RefusedAtDefinition(unittest.TestCase):
                     type("UserTests", (base,), attributes)
                 self.assertIn(f"{__name__}.UserTests: ", str(raised.exception))
                 self.assertIn(message, str(raised.exception))
+
+    def test_session_class_of_the_other_colour(self) -> None:
+        with self.assertRaisesRegex(OptionError, "derive the class from AsyncDatabaseTestCase"):
+            type("UserTests", (DatabaseTestCase,), {"session_class": AsyncSession})
 
     def test_in_a_mixin_too(self) -> None:
         class Mixin:
