@@ -45,6 +45,7 @@ class Databases:
         self.by_alias: ByAlias[ClassDatabase] = ByAlias()
         self._backends: dict[Backend, str] = {}
         self._redirected: dict[Engine, str] = {}
+        self._made: dict[str, list[Table]] = {}  # by alias
         self._of_test: ExitStack | None = None  # what a running test has redirected
         self._lock = threading.Lock()
         with ExitStack() as cleanups:
@@ -88,6 +89,18 @@ class Databases:
                 if engine.pool is one.pool and engine.dialect is one.dialect:
                     return alias
         return None
+
+    def explain_late_tables(self, error: BaseException) -> None:
+        """Note on ``error`` if it is about tables defined too late to be in the databases."""
+        said = str(error)
+        late = [
+            table.fullname
+            for alias, options in self.options.items()
+            for table in set(options.tables()).difference(self._made[alias])
+            if options.migrations is None and table.name in said
+        ]
+        if late:
+            error.add_note(_LATE.format(tables=", ".join(sorted(late))))
 
     def redirect(self, engine: Engine, alias: str | None = None) -> None:
         """Let ``engine`` lead to ``alias`` until the end of the test, or outside of one the class.
@@ -180,6 +193,7 @@ class Databases:
                 "write another database"
             )
         _check_schemas(backend, options, self._isolations)
+        self._made[alias] = options.tables()
         key, fingerprint, build, lasting = plan(self._case, alias, options, backend)
         database = provisioner.borrow(
             key, backend, fingerprint, build, rebuild=rebuilds(), lasting=lasting
@@ -212,6 +226,10 @@ class Databases:
         engine: Any = engines.sync_engine if self._loop is None else engines.async_engine
         return engine.execution_options()
 
+
+_LATE = """\
+The database has no table for {tables}: metadata did not have it yet when the class was set up.
+  To fix this, import the module with these models where the test class is"""
 
 _WHICH_DATABASE = """\
 {engine!r} is used by the application, and nothing says which of the databases it stands for.

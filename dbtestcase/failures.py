@@ -62,6 +62,7 @@ class ReportingResult:
     def clean_up(self, clean_up: Callable[[TestLifecycle], None], test: TestLifecycle) -> None:
         """Call ``clean_up(test)``, and hand on the failures of the test after it."""
         for failure in self._failures:
+            test.explain_late_tables(failure.error)
             if failure.found is None:  # it was raised in a coroutine, by a sub-test
                 failure.when = _AT_ITS_END
                 self._look(failure)

@@ -76,7 +76,11 @@ class ClassLifecycle:
     def load_data(self) -> None:
         """Let ``setUpTestData`` put class data on the class."""
         self._before = dict(vars(self._case))
-        self._load_data()
+        try:
+            self._load_data()
+        except Exception as error:
+            self.databases.explain_late_tables(error)
+            raise
         self.databases.data_is_loaded()
 
     def keep_data(self, session: Session, instances_of: InstancesOf) -> None:
@@ -213,6 +217,10 @@ class TestLifecycle:
                     last.callback(clean.finish)
                     clean.abandon()
         return of.clean_content
+
+    def explain_late_tables(self, error: BaseException) -> None:
+        """Note on ``error`` if it is about tables defined too late to be in the databases."""
+        self._databases.explain_late_tables(error)
 
     def keep(self) -> list[Kept]:
         """Keep the databases as they are now."""

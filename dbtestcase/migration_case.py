@@ -140,4 +140,4 @@ def _reflected(connection: Connection, name: str) -> Table:
         prefix = schema and f"{schema}."
         names = inspect(connection).get_table_names(schema or None)
         hint = suggestion(name, [f"{prefix}{one}" for one in names], "there are:")
-        raise UsageError(f"there is no table {name!r} now; {hint}") from None
+        raise UsageError(f"there is no table {name!r}; {hint}") from None

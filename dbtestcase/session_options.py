@@ -42,7 +42,9 @@ def _check_class(case: Any) -> None:
     bases = (AsyncSession, Session) if issubclass(case, IsolatedAsyncioTestCase) else (Session,)
     if not (isinstance(value, type) and issubclass(value, bases)):
         names = " or ".join(base.__name__ for base in bases)
-        raise OptionError(f"session_class = {value!r} is not a subclass of {names}")
+        is_other = isinstance(value, type) and issubclass(value, AsyncSession)
+        hint = "; derive the class from AsyncDatabaseTestCase" if is_other else ""
+        raise OptionError(f"session_class = {value!r} is not a subclass of {names}{hint}")
 
 
 def _check_names(case: Any) -> None:

@@ -332,7 +332,7 @@ class Using(WithHistory):
 
     def test_unknown_table(self) -> None:
         for wrong, hint in [
-            ("author", "there is no table 'author' now; did you mean 'authors'?"),
+            ("author", "there is no table 'author'; did you mean 'authors'?"),
             (library.tables["books"], 'write the name of a table, such as "users"'),
         ]:
 

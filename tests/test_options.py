@@ -56,6 +56,10 @@ class RefusedAtDefinition(unittest.TestCase):
                 self.assertIn(f"{__name__}.UserTests: ", str(raised.exception))
                 self.assertIn(message, str(raised.exception))
 
+    def test_session_class_of_the_other_colour(self) -> None:
+        with self.assertRaisesRegex(OptionError, "derive the class from AsyncDatabaseTestCase"):
+            type("UserTests", (DatabaseTestCase,), {"session_class": AsyncSession})
+
     def test_in_a_mixin_too(self) -> None:
         class Mixin:
             metdata = Base.metadata
