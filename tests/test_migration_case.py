@@ -159,7 +159,7 @@ class History_(WithHistory):  # noqa: N801
         self.history.write("a1", None)
         path = self.history.scripts / "versions" / "a1.py"
         path.with_name("copy.py").write_text(path.read_text())
-        self.assertIn("Revision a1 is present more than once", self.failures()[ORPHANS])
+        self.assertIn("2 files have revision = 'a1'", self.failures()[ORPHANS])
 
 
 class Running(WithHistory):
