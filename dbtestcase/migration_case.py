@@ -11,7 +11,7 @@ from sqlalchemy.util import greenlet_spawn
 from .async_case import AsyncDatabaseTestCase
 from .base_case import BaseDatabaseTestCase
 from .case import DatabaseTestCase
-from .exceptions import UsageError
+from .exceptions import OptionError, UsageError
 from .migrating import MigratingDatabase
 from .revision_tests import RevisionTests
 
@@ -23,6 +23,17 @@ class BaseMigrationTestCase(BaseDatabaseTestCase):
     """What both test cases for migrations have in common."""
 
     _dbtestcase_revision = "base"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.databases is not None:
+            aliases = " and ".join(map(repr, cls.databases))
+            raise OptionError(
+                f"{cls.__module__}.{cls.__qualname__}: databases: a test of migrations has one "
+                f"database, and the class has {aliases}.\n  To fix this, write a class for each "
+                "history, with its database, metadata and migrations on the class, and "
+                "databases = None if a base class has them"
+            )
 
     def _dbtestcase_migrating(self) -> MigratingDatabase:
         """Return the database of this test, which begins with the first call.

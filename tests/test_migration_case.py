@@ -12,7 +12,12 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from dbtestcase import AsyncMigrationTestCase, MigrationTestCase
+from dbtestcase import (
+    AsyncMigrationTestCase,
+    DatabaseTestCase,
+    MigrationTestCase,
+    OptionError,
+)
 
 from . import inner
 from .histories import History, library, write_library
@@ -71,6 +76,30 @@ class Selection(unittest.TestCase):
             migrations = "alembic.ini"
 
         self.assertEqual(self.names(Base), set())
+        self.assertEqual(self.names(Case), ALL)
+
+    def test_several_databases_are_refused(self) -> None:
+        """Which of them would be migrated, and tested, nobody could tell."""
+        databases = {"default": {}, "ledger": {"migrations": "alembic.ini"}}
+        for base in (MigrationTestCase, AsyncMigrationTestCase):
+            with self.assertRaises(OptionError) as caught:
+                type("Case", (base,), {"databases": databases, "__module__": "shop"})
+            for message in (
+                "shop.Case: ",
+                "the class has 'default' and 'ledger'",
+                "To fix this, write a class for each",
+                "databases = None",
+            ):
+                self.assertIn(message, str(caught.exception))
+
+    def test_databases_of_a_mixin_can_be_undone(self) -> None:
+        class Shop(DatabaseTestCase):
+            databases = {"default": {}, "ledger": {}}
+
+        class Case(MigrationTestCase, Shop):
+            databases = None
+            migrations = "alembic.ini"
+
         self.assertEqual(self.names(Case), ALL)
 
     def test_one_can_be_left_out_or_replaced(self) -> None:
