@@ -31,6 +31,8 @@ CREATE_NOTES = "op.create_table('notes', sa.Column('id', sa.Integer, primary_key
 
 CREATE_MORE = CREATE_NOTES.replace("notes", "more")
 
+_CACHE = os.environ.get("XDG_CACHE_HOME", "")  # where embedded servers are kept
+
 
 class WithHistory(unittest.TestCase):
     def setUp(self) -> None:
@@ -466,6 +468,30 @@ class Runs(WithHistory):
         )
         self.assertEqual(seen, [1, 0, 1, 0, 0, 0, 1])
 
+    def test_in_each_process_on_pgserver(self) -> None:
+        self.check_limit("pgserver://", "transaction", first=1, later=1)
+
+    def test_in_each_process_on_pglite(self) -> None:
+        self.check_limit("pglite://", "transaction", first=1, later=1)
+
+    @needs_postgresql
+    def test_in_each_class_with_schema_isolation(self) -> None:
+        self.check_limit(POSTGRESQL, "schema", first=3, later=2)
+
+    @needs_mysql
+    def test_in_each_process_on_mariadb_where_tests_commit(self) -> None:
+        self.check_limit(MYSQL, "truncation", first=3, later=2)
+
+    def check_limit(self, database: str, isolation: str, *, first: int, later: int) -> None:
+        """Check how often two classes with ``isolation`` need it, in one process and in another.
+
+        It is documented where that is more than none.
+        """
+        for expected in (first, later):
+            self.applied.write_text("")
+            self.run_in_a_process(database, isolation, XDG_CACHE_HOME=_CACHE)
+            self.assertEqual(self.applied.read_text(), expected * "x")
+
     def check_runs(self, database: str) -> None:
         for applied in ("x", "x"):
             self.run_in_a_process(database)
@@ -475,13 +501,16 @@ class Runs(WithHistory):
             self.run_in_a_process(database)
             self.assertEqual(self.applied.read_text(), applied)
 
-    def run_in_a_process(self, database: str, **variables: str) -> None:
+    def run_in_a_process(
+        self, database: str, isolation: str = "transaction", **variables: str
+    ) -> None:
         code = f"""
             import unittest
             from dbtestcase import DatabaseTestCase
             class Case(DatabaseTestCase):
                 database = {database!r}
                 migrations = {str(self.history.ini)!r}
+                isolation = {isolation!r}
                 def test(self): self.assertDatabaseCount("notes", 0)
             class Other(Case): pass
             unittest.main()
