@@ -42,6 +42,11 @@ class MigratingDatabase:
         schema: Any = options.schema()
         self.schema: MigrationsSchema = schema
 
+    @property
+    def has_schemas(self) -> bool:
+        """Whether all schemas that there are belong to the test."""
+        return self._database.backend.features.schemas
+
     def go_to(self, revision: str) -> None:
         """Upgrade or downgrade to ``revision``, or begin there.
 

@@ -64,8 +64,8 @@ class MigrationTestCase(BaseMigrationTestCase, DatabaseTestCase):
     standard_tests: ClassVar[bool] = True
 
     #: Values for the rows that ``test_every_revision_upgrades_tables_with_rows`` makes up, by
-    #: column and table, such as ``{"orders": {"status": "open"}}``.
-    sample_rows: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: column and table, such as ``{"orders": {"status": "open"}}``; None for a table without one.
+    sample_rows: ClassVar[Mapping[str, Mapping[str, Any] | None]] = {}
 
     #: What ``test_models_match_the_migrated_schema`` gives to :meth:`assertSchemaMatchesModels`.
     compare_exclude: ClassVar[Iterable[str]] = ()

@@ -270,6 +270,64 @@ class Running(WithHistory):
         self.assertIn("Cannot make up a row for the table orders: CHECK", found[ROWS])
         self.assertIn("sample_rows = {'orders': {\"column\": value}}", found[ROWS])
         self.assertEqual(self.failures(sample_rows={"orders": {"state": "open"}}), {})
+        self.assertEqual(self.failures(sample_rows={"orders": None}), {})
+
+    @needs_postgresql
+    def test_rows_in_other_schemas(self) -> None:
+        """Tables of the same name may be in several, and refer to each other."""
+        parent = CREATE.format("parent", NAME)
+        reference = "sa.Column('p', sa.Integer, sa.ForeignKey('billing.parent.id'))"
+        child = CREATE.format("child", reference)
+        self.history.write(
+            "a1",
+            None,
+            "op.execute('CREATE SCHEMA billing')\n"
+            f"{parent}\n{parent[:-1]}, schema='billing')\n{child[:-1]}, schema='billing')",
+            "op.execute('DROP SCHEMA billing CASCADE')\nop.drop_table('parent')",
+        )
+        column = "sa.Column('more', sa.Integer, nullable=False)"
+        self.history.write(
+            "b1",
+            "a1",
+            f"op.add_column('child', {column}, schema='billing')",
+            "op.drop_column('child', 'more', schema='billing')",
+        )
+        found = self.failures(database=POSTGRESQL)
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn('column "more" of relation "child" contains null values', found[ROWS])
+
+    @needs_postgresql
+    def test_table_of_alembic_in_another_schema_has_no_row_of_ours(self) -> None:
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        rows = "op.get_bind().execute(sa.text('SELECT * FROM ops.alembic_version')).all()"
+        self.history.write("b1", "a1", f"assert {rows} == [('a1',)]")
+        said = self.history.env_py.read_text()
+        old = "        context.configure(\n            connection=connection, "
+        self.assertIn(old, said)
+        new = (
+            "        connection.exec_driver_sql('CREATE SCHEMA IF NOT EXISTS ops')\n"
+            f"        connection.commit()\n{old}version_table_schema='ops', "
+        )
+        self.history.env_py.write_text(said.replace(old, new))
+        self.assertEqual(self.failures(database=POSTGRESQL), {})
+
+    @needs_postgresql
+    def test_rows_that_cannot_be_made_up_in_another_schema(self) -> None:
+        column = "sa.Column('state', sa.String(9), sa.CheckConstraint(\"state = 'open'\"))"
+        create = CREATE.format("orders", column)
+        self.history.write(
+            "a1",
+            None,
+            f"op.execute('CREATE SCHEMA billing')\n{create[:-1]}, schema='billing')",
+            "op.execute('DROP SCHEMA billing CASCADE')",
+        )
+        self.history.write("b1", "a1")
+        found = self.failures(database=POSTGRESQL)
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn("Cannot make up a row for the table billing.orders: ", found[ROWS])
+        self.assertIn("sample_rows = {'billing.orders': {\"column\": value}}", found[ROWS])
+        rows = {"billing.orders": {"state": "open"}}
+        self.assertEqual(self.failures(database=POSTGRESQL, sample_rows=rows), {})
 
     def test_models_that_differ(self) -> None:
         write_library(self.history)

@@ -112,7 +112,9 @@ class MigrationsSchema:
         def steps(heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
             assert context.connection is not None
             for step in _steps(self.source.scripts, HEADS, heads):
-                prepare(context.connection, context.version_table)
+                schema = context.version_table_schema
+                table = f"{schema}.{context.version_table}" if schema else context.version_table
+                prepare(context.connection, table)
                 context.connection.commit()
                 yield step
 
