@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class MigratingDatabase:
     """A database that a test takes from one revision to another.
 
-    Where the backend can copy databases, the test gets one of its own, a copy of a template at
-    the revision that it starts at. Else it migrates inside its sandbox.
+    Where the backend has several databases, the test gets one of its own: a clone of a template
+    at the revision that it starts at, or, where nothing can be cloned, an empty one, which is
+    migrated. Else it migrates inside its sandbox.
 
     :param case: the test class, whose databases are open.
     """
@@ -40,6 +41,11 @@ class MigratingDatabase:
         self._has_started = False
         schema: Any = options.schema()
         self.schema: MigrationsSchema = schema
+
+    @property
+    def has_schemas(self) -> bool:
+        """Whether all schemas that there are belong to the test."""
+        return self._database.backend.features.schemas
 
     def go_to(self, revision: str) -> None:
         """Upgrade or downgrade to ``revision``, or begin there.
@@ -57,9 +63,13 @@ class MigratingDatabase:
 
     def _start_at(self, revision: str) -> None:
         revision = self.schema.at(revision).revision
-        if not self._copies:
+        start = revision if self._copies and self._database.backend.clones else "base"
+        if self._copies:
+            self._move_to_copy(start)
+        if start != revision:
             self._do(lambda connection: self.schema.migrate(connection, revision))
-            return
+
+    def _move_to_copy(self, revision: str) -> None:
         backend = self._database.backend
         options = self._options._replace(revision=revision)
         key, fingerprint, build, lasting = plan(self._case, DEFAULT, options, backend)
@@ -78,7 +88,7 @@ class MigratingDatabase:
     def restart(self, scripts: list[Any]) -> None:
         """Begin anew, and upgrade by ``scripts``."""
         if self._copies:
-            self._start_at("base")
+            self._move_to_copy("base")
         self._do(lambda connection: self.schema.upgrade_by(connection, scripts))
 
     def upgrade_each(self, prepare: Callable[[Connection, str], None]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.util import greenlet_spawn
 from .async_case import AsyncDatabaseTestCase
 from .base_case import BaseDatabaseTestCase
 from .case import DatabaseTestCase
-from .exceptions import UsageError
+from .exceptions import OptionError, UsageError
 from .migrating import MigratingDatabase
 from .revision_tests import RevisionTests
 from .wording import suggestion
@@ -25,6 +25,17 @@ class BaseMigrationTestCase(BaseDatabaseTestCase):
     """What both test cases for migrations have in common."""
 
     _dbtestcase_revision = "base"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.databases is not None:
+            aliases = " and ".join(map(repr, cls.databases))
+            raise OptionError(
+                f"{cls.__module__}.{cls.__qualname__}: databases: a test of migrations has one "
+                f"database, and the class has {aliases}.\n  To fix this, write a class for each "
+                "history, with its database, metadata and migrations on the class, and "
+                "databases = None if a base class has them"
+            )
 
     def _dbtestcase_migrating(self) -> MigratingDatabase:
         """Return the database of this test, which begins with the first call.
@@ -55,8 +66,8 @@ class MigrationTestCase(BaseMigrationTestCase, DatabaseTestCase):
     standard_tests: ClassVar[bool] = True
 
     #: Values for the rows that ``test_every_revision_upgrades_tables_with_rows`` makes up, by
-    #: column and table, such as ``{"orders": {"status": "open"}}``.
-    sample_rows: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: column and table, such as ``{"orders": {"status": "open"}}``; None for a table without one.
+    sample_rows: ClassVar[Mapping[str, Mapping[str, Any] | None]] = {}
 
     #: What ``test_models_match_the_migrated_schema`` gives to :meth:`assertSchemaMatchesModels`.
     compare_exclude: ClassVar[Iterable[str]] = ()

@@ -55,8 +55,8 @@ class RevisionTests:
     def test_every_revision_upgrades_tables_with_rows(self: Case) -> None:
         """Each revision can be deployed where every table holds a row."""
         self.migrate_to("base")
-        rows = SampleRows(self.sample_rows)
-        self._dbtestcase_migrating().upgrade_each(rows.fill)
+        migrating = self._dbtestcase_migrating()
+        migrating.upgrade_each(SampleRows(self.sample_rows, schemas=migrating.has_schemas).fill)
 
     def test_models_match_the_migrated_schema(self: Case) -> None:
         """The models say what the migrations make, types and server defaults included."""

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from .exceptions import UsageError
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Inspector
 
 _DAY = datetime.date(2000, 2, 29)
 _VALUES: dict[type[Any], Any] = {
@@ -38,12 +38,17 @@ _VALUES: dict[type[Any], Any] = {
 class SampleRows:
     """A row for each table, made from what the database says of its columns.
 
-    :param given: values of columns, by column and table, where a made-up one would not do.
+    :param given: values of columns, by column and table, where a made-up one would not do; None
+        for a table that is to stay empty. Tables of other schemas are named with these.
+    :param schemas: look for tables in all schemas, not in the default one only.
     """
 
-    def __init__(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, given: Mapping[str, Mapping[str, Any] | None], *, schemas: bool = False
+    ) -> None:
         self._given = given
-        self._seen: set[str] = set()
+        self._schemas = schemas
+        self._seen = {table for table, row in given.items() if row is None}
         self._tables = MetaData()  # as they were when they were new
 
     def fill(self, connection: Connection, exclude: str) -> None:
@@ -52,26 +57,37 @@ class SampleRows:
         :param exclude: a table to leave as it is.
         :raises UsageError: a row cannot be made up.
         """
-        names = set(inspect(connection).get_table_names()) - self._seen - {exclude}
-        self._seen |= names
-        if not names:
-            return
-        self._tables.reflect(connection, only=sorted(names))
-        for one in self._tables.sorted_tables:
-            if one.name in names and connection.execute(select(one).limit(1)).first() is None:
+        inspector = inspect(connection)
+        self._seen.add(exclude.removeprefix(f"{inspector.default_schema_name}."))
+        new: set[str] = set()
+        for schema in (None, *self._other_schemas(inspector)):
+            keys = {_key(schema, name): name for name in inspector.get_table_names(schema)}
+            names = [name for key, name in keys.items() if key not in self._seen]
+            new.update(_key(schema, name) for name in names)
+            if names:
+                self._tables.reflect(connection, schema, only=sorted(names))
+        self._seen |= new
+        for one in self._tables.sorted_tables if new else ():
+            if one.key in new and connection.execute(select(one).limit(1)).first() is None:
                 self._insert(connection, one)
 
+    def _other_schemas(self, inspector: Inspector) -> list[str]:
+        if not self._schemas:
+            return []
+        no_others = (inspector.default_schema_name, "information_schema")
+        return [name for name in inspector.get_schema_names() if name not in no_others]
+
     def _insert(self, connection: Connection, table: Table) -> None:
-        given = self._given.get(table.name, {})
+        given = self._given.get(table.key) or {}
         try:
             row = self._row(connection, table, given)
             connection.execute(table.insert().values({**row, **given}))
         except (DBAPIError, LookupError) as error:
             reason = getattr(error, "orig", error)
             raise UsageError(
-                f"Cannot make up a row for the table {table.name}: {reason}\n"
-                f"  To fix this, say what it may hold: sample_rows = {{{table.name!r}: "
-                '{"column": value}}'
+                f"Cannot make up a row for the table {table.key}: {reason}\n"
+                f"  To fix this, say what it may hold: sample_rows = {{{table.key!r}: "
+                '{"column": value}}; or None in place of the columns, for no row'
             ) from error
 
     def _row(
@@ -87,6 +103,11 @@ class SampleRows:
             elif not column.nullable:
                 raise LookupError(f"the column {column.name} must not be NULL")
         return row
+
+
+def _key(schema: str | None, name: str) -> str:
+    """Return what ``MetaData.tables`` has a table by."""
+    return f"{schema}.{name}" if schema else name
 
 
 def _is_needed(column: Column[Any]) -> bool:

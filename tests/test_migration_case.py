@@ -12,11 +12,16 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from dbtestcase import AsyncMigrationTestCase, MigrationTestCase
+from dbtestcase import (
+    AsyncMigrationTestCase,
+    DatabaseTestCase,
+    MigrationTestCase,
+    OptionError,
+)
 
 from . import inner
 from .histories import History, library, write_library
-from .servers import POSTGRESQL, needs_postgresql
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
 
 CREATE = "op.create_table({!r}, sa.Column('id', sa.Integer, primary_key=True), {})"
 NAME = "sa.Column('name', sa.String(20))"
@@ -31,12 +36,14 @@ ALL = {HEAD, ORPHANS, UPGRADE, DOWNGRADE, ROWS, MODELS}
 
 
 class WithHistory(unittest.TestCase):
+    database = "sqlite://"
+
     def setUp(self) -> None:
         directory = self.enterContext(inner.directory())
         self.enterContext(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(directory / "cache")))
         self.history = History(directory)
         self.options: dict[str, Any] = {
-            "database": "sqlite://",
+            "database": self.database,
             "migrations": self.history.ini,
             MODELS: None,
         }
@@ -71,6 +78,30 @@ class Selection(unittest.TestCase):
             migrations = "alembic.ini"
 
         self.assertEqual(self.names(Base), set())
+        self.assertEqual(self.names(Case), ALL)
+
+    def test_several_databases_are_refused(self) -> None:
+        """Which of them would be migrated, and tested, nobody could tell."""
+        databases = {"default": {}, "ledger": {"migrations": "alembic.ini"}}
+        for base in (MigrationTestCase, AsyncMigrationTestCase):
+            with self.assertRaises(OptionError) as caught:
+                type("Case", (base,), {"databases": databases, "__module__": "shop"})
+            for message in (
+                "shop.Case: ",
+                "the class has 'default' and 'ledger'",
+                "To fix this, write a class for each",
+                "databases = None",
+            ):
+                self.assertIn(message, str(caught.exception))
+
+    def test_databases_of_a_mixin_can_be_undone(self) -> None:
+        class Shop(DatabaseTestCase):
+            databases = {"default": {}, "ledger": {}}
+
+        class Case(MigrationTestCase, Shop):
+            databases = None
+            migrations = "alembic.ini"
+
         self.assertEqual(self.names(Case), ALL)
 
     def test_one_can_be_left_out_or_replaced(self) -> None:
@@ -159,10 +190,12 @@ class History_(WithHistory):  # noqa: N801
         self.history.write("a1", None)
         path = self.history.scripts / "versions" / "a1.py"
         path.with_name("copy.py").write_text(path.read_text())
-        self.assertIn("Revision a1 is present more than once", self.failures()[ORPHANS])
+        self.assertIn("2 files have revision = 'a1'", self.failures()[ORPHANS])
 
 
-class Running(WithHistory):
+class Failing(WithHistory):
+    """Histories that fail on each kind of server as they do on SQLite."""
+
     def test_upgrade_fails(self) -> None:
         self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
         path = self.history.write("b1", "a1", "op.execute('ALTER TABLE noes ADD x INT')", doc="Bad")
@@ -189,10 +222,27 @@ class Running(WithHistory):
             "Raised by the upgrade of revision d1", found[names[1]]
         )  # four is still there
 
-    @needs_postgresql
-    def test_downgrades_fail_on_a_server(self) -> None:
-        self.options["database"] = POSTGRESQL
-        self.test_downgrades_fail_and_the_others_are_tried()
+    def test_rows_that_cannot_be_made_up(self) -> None:
+        column = "sa.Column('state', sa.String(9), sa.CheckConstraint(\"state = 'open'\"))"
+        self.history.write("a1", None, CREATE.format("orders", column), "op.drop_table('orders')")
+        self.history.write("b1", "a1")
+        found = self.failures()
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn("Cannot make up a row for the table orders: ", found[ROWS])
+        self.assertIn("sample_rows = {'orders': {\"column\": value}}", found[ROWS])
+        self.assertEqual(self.failures(sample_rows={"orders": {"state": "open"}}), {})
+        self.assertEqual(self.failures(sample_rows={"orders": None}), {})
+
+    def test_models_that_differ(self) -> None:
+        write_library(self.history)
+        self.history.write(
+            "d1", "c1", CREATE.format("legacy_notes", NAME), "op.drop_table('legacy_notes')"
+        )
+        del self.options[MODELS]
+        found = self.failures(metadata=library)
+        self.assertEqual(set(found), {MODELS})
+        self.assertIn("op.drop_table('legacy_notes')", found[MODELS])
+        self.assertEqual(self.failures(metadata=library, compare_exclude=["legacy_*"]), {})
 
     def test_column_without_a_default(self) -> None:
         """What an empty database does not show."""
@@ -207,8 +257,51 @@ class Running(WithHistory):
         found = self.failures()
         self.assertEqual(set(found), {ROWS})
         self.assertIn("Raised by the upgrade of revision b1", found[ROWS])
-        self.assertIn("NOT NULL", found[ROWS])
+        self.assertIn("not null", found[ROWS].lower().replace("-", " "))
 
+    def test_downgrade_that_gives_up(self) -> None:
+        """What cannot be taken back is said of that revision, and of no other."""
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        path = self.history.write("b1", "a1", "pass", "raise NotImplementedError('no way back')")
+        self.history.write("c1", "b1", CREATE.format("more", NAME), "op.drop_table('more')")
+        found = self.failures()
+        failing = f"{DOWNGRADE} (revision='b1')"
+        self.assertEqual(set(found), {failing})
+        self.assertIn("NotImplementedError: no way back", found[failing])
+        self.assertIn("Raised by the downgrade of revision b1", found[failing])
+        self.assertIn(f'File "{path.resolve()}", line 17, in downgrade', found[failing])
+
+
+@needs_postgresql
+class FailingOnPostgreSQL(Failing):
+    database = POSTGRESQL
+
+
+@needs_mysql
+class FailingOnMariaDB(Failing):
+    """Where DDL commits, so that a revision that fails has been done in part."""
+
+    database = MYSQL
+
+    def test_column_without_a_default(self) -> None:
+        """Which has one by itself here; what that refers to is not there."""
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        self.history.write(
+            "b1",
+            "a1",
+            "column = sa.Column('parent', sa.Integer, nullable=False)\n"
+            "op.add_column('notes', column)\n"
+            "op.create_foreign_key('parent_of', 'notes', 'notes', ['parent'], ['id'])",
+            "op.drop_constraint('parent_of', 'notes', type_='foreignkey')\n"
+            "op.drop_column('notes', 'parent')",
+        )
+        found = self.failures()
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn("Raised by the upgrade of revision b1", found[ROWS])
+        self.assertIn("a foreign key constraint fails", found[ROWS])
+
+
+class Running(WithHistory):
     def test_rows_refer_to_each_other(self) -> None:
         self.history.write(
             "a1",
@@ -232,26 +325,62 @@ class Running(WithHistory):
         )
         self.assertEqual(self.failures(), {})
 
-    def test_rows_that_cannot_be_made_up(self) -> None:
-        column = "sa.Column('state', sa.String(9), sa.CheckConstraint(\"state = 'open'\"))"
-        self.history.write("a1", None, CREATE.format("orders", column), "op.drop_table('orders')")
-        self.history.write("b1", "a1")
-        found = self.failures()
-        self.assertEqual(set(found), {ROWS})
-        self.assertIn("Cannot make up a row for the table orders: CHECK", found[ROWS])
-        self.assertIn("sample_rows = {'orders': {\"column\": value}}", found[ROWS])
-        self.assertEqual(self.failures(sample_rows={"orders": {"state": "open"}}), {})
-
-    def test_models_that_differ(self) -> None:
-        write_library(self.history)
+    @needs_postgresql
+    def test_rows_in_other_schemas(self) -> None:
+        """Tables of the same name may be in several, and refer to each other."""
+        parent = CREATE.format("parent", NAME)
+        reference = "sa.Column('p', sa.Integer, sa.ForeignKey('billing.parent.id'))"
+        child = CREATE.format("child", reference)
         self.history.write(
-            "d1", "c1", CREATE.format("legacy_notes", NAME), "op.drop_table('legacy_notes')"
+            "a1",
+            None,
+            "op.execute('CREATE SCHEMA billing')\n"
+            f"{parent}\n{parent[:-1]}, schema='billing')\n{child[:-1]}, schema='billing')",
+            "op.execute('DROP SCHEMA billing CASCADE')\nop.drop_table('parent')",
         )
-        del self.options[MODELS]
-        found = self.failures(metadata=library)
-        self.assertEqual(set(found), {MODELS})
-        self.assertIn("op.drop_table('legacy_notes')", found[MODELS])
-        self.assertEqual(self.failures(metadata=library, compare_exclude=["legacy_*"]), {})
+        column = "sa.Column('more', sa.Integer, nullable=False)"
+        self.history.write(
+            "b1",
+            "a1",
+            f"op.add_column('child', {column}, schema='billing')",
+            "op.drop_column('child', 'more', schema='billing')",
+        )
+        found = self.failures(database=POSTGRESQL)
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn('column "more" of relation "child" contains null values', found[ROWS])
+
+    @needs_postgresql
+    def test_table_of_alembic_in_another_schema_has_no_row_of_ours(self) -> None:
+        self.history.write("a1", None, CREATE.format("notes", NAME), "op.drop_table('notes')")
+        rows = "op.get_bind().execute(sa.text('SELECT * FROM ops.alembic_version')).all()"
+        self.history.write("b1", "a1", f"assert {rows} == [('a1',)]")
+        said = self.history.env_py.read_text()
+        old = "        context.configure(\n            connection=connection, "
+        self.assertIn(old, said)
+        new = (
+            "        connection.exec_driver_sql('CREATE SCHEMA IF NOT EXISTS ops')\n"
+            f"        connection.commit()\n{old}version_table_schema='ops', "
+        )
+        self.history.env_py.write_text(said.replace(old, new))
+        self.assertEqual(self.failures(database=POSTGRESQL), {})
+
+    @needs_postgresql
+    def test_rows_that_cannot_be_made_up_in_another_schema(self) -> None:
+        column = "sa.Column('state', sa.String(9), sa.CheckConstraint(\"state = 'open'\"))"
+        create = CREATE.format("orders", column)
+        self.history.write(
+            "a1",
+            None,
+            f"op.execute('CREATE SCHEMA billing')\n{create[:-1]}, schema='billing')",
+            "op.execute('DROP SCHEMA billing CASCADE')",
+        )
+        self.history.write("b1", "a1")
+        found = self.failures(database=POSTGRESQL)
+        self.assertEqual(set(found), {ROWS})
+        self.assertIn("Cannot make up a row for the table billing.orders: ", found[ROWS])
+        self.assertIn("sample_rows = {'billing.orders': {\"column\": value}}", found[ROWS])
+        rows = {"billing.orders": {"state": "open"}}
+        self.assertEqual(self.failures(database=POSTGRESQL, sample_rows=rows), {})
 
     def test_env_py_that_fails(self) -> None:
         self.history.write("a1", None)

@@ -18,7 +18,7 @@ from unittest import mock
 from alembic.config import Config
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
 
-from dbtestcase import DatabaseTestCase, OptionError, UsageError
+from dbtestcase import DatabaseTestCase, MigrationTestCase, OptionError, UsageError
 from dbtestcase.lending import lending
 from dbtestcase.migrations import MigrationsSchema, migrations_schema
 from dbtestcase.migrations.source import MigrationSource
@@ -28,6 +28,10 @@ from .histories import History, library, write_library
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
 
 CREATE_NOTES = "op.create_table('notes', sa.Column('id', sa.Integer, primary_key=True))"
+
+CREATE_MORE = CREATE_NOTES.replace("notes", "more")
+
+_CACHE = os.environ.get("XDG_CACHE_HOME", "")  # where embedded servers are kept
 
 
 class WithHistory(unittest.TestCase):
@@ -408,8 +412,8 @@ class Runs(WithHistory):
         super().setUp()
         self.applied = self.directory / "applied"
         self.applied.write_text("")
-        note = f"with open({str(self.applied)!r}, 'a') as file: file.write('x')"
-        self.path = self.history.write("a1", None, f"{note}\n{CREATE_NOTES}")
+        self.note = f"with open({str(self.applied)!r}, 'a') as file: file.write('x')"
+        self.path = self.history.write("a1", None, f"{self.note}\n{CREATE_NOTES}")
 
     def test_once_for_all_classes(self) -> None:
         inner.passed(self, inner.run(self.case(), self.case(), self.case()), 3)
@@ -434,6 +438,60 @@ class Runs(WithHistory):
         self.run_in_a_process("sqlite://")
         self.assertEqual(self.applied.read_text(), "xxxx")
 
+    def test_each_step_once_on_sqlite(self) -> None:
+        self.check_steps("sqlite://")
+
+    @needs_postgresql
+    def test_each_step_once_on_a_server(self) -> None:
+        self.check_steps(POSTGRESQL)
+
+    @needs_mysql
+    def test_each_step_once_on_mariadb(self) -> None:
+        """Which cannot clone what has been built."""
+        self.check_steps(MYSQL)
+
+    def check_steps(self, database: str) -> None:
+        """Check that a test of migrations applies nothing that it was not asked for."""
+        self.history.write("b1", "a1", f"{self.note}\n{CREATE_MORE}", "op.drop_table('more')")
+        seen = []
+
+        def test(case: MigrationTestCase) -> None:
+            for revision in ("a1", "a1", "head", "heads", "b1", "a1", "+1"):
+                before = self.applied.read_text()
+                case.migrate_to(revision)
+                seen.append(len(self.applied.read_text()) - len(before))
+            case.assertDatabaseCount("more", 0)
+
+        options = {"database": database, "migrations": self.history.ini, "standard_tests": False}
+        inner.passed(
+            self, inner.run(type("Case", (MigrationTestCase,), {**options, "test": test})), 1
+        )
+        self.assertEqual(seen, [1, 0, 1, 0, 0, 0, 1])
+
+    def test_in_each_process_on_pgserver(self) -> None:
+        self.check_limit("pgserver://", "transaction", first=1, later=1)
+
+    def test_in_each_process_on_pglite(self) -> None:
+        self.check_limit("pglite://", "transaction", first=1, later=1)
+
+    @needs_postgresql
+    def test_in_each_class_with_schema_isolation(self) -> None:
+        self.check_limit(POSTGRESQL, "schema", first=3, later=2)
+
+    @needs_mysql
+    def test_in_each_process_on_mariadb_where_tests_commit(self) -> None:
+        self.check_limit(MYSQL, "truncation", first=3, later=2)
+
+    def check_limit(self, database: str, isolation: str, *, first: int, later: int) -> None:
+        """Check how often two classes with ``isolation`` need it, in one process and in another.
+
+        It is documented where that is more than none.
+        """
+        for expected in (first, later):
+            self.applied.write_text("")
+            self.run_in_a_process(database, isolation, XDG_CACHE_HOME=_CACHE)
+            self.assertEqual(self.applied.read_text(), expected * "x")
+
     def check_runs(self, database: str) -> None:
         for applied in ("x", "x"):
             self.run_in_a_process(database)
@@ -443,13 +501,16 @@ class Runs(WithHistory):
             self.run_in_a_process(database)
             self.assertEqual(self.applied.read_text(), applied)
 
-    def run_in_a_process(self, database: str, **variables: str) -> None:
+    def run_in_a_process(
+        self, database: str, isolation: str = "transaction", **variables: str
+    ) -> None:
         code = f"""
             import unittest
             from dbtestcase import DatabaseTestCase
             class Case(DatabaseTestCase):
                 database = {database!r}
                 migrations = {str(self.history.ini)!r}
+                isolation = {isolation!r}
                 def test(self): self.assertDatabaseCount("notes", 0)
             class Other(Case): pass
             unittest.main()

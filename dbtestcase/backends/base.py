@@ -115,6 +115,9 @@ class Backend(ABC):
     #: through the driver of the test class.
     both_colours: ClassVar[bool] = False
 
+    #: :meth:`create` clones what :meth:`template` has built; else it builds that once more.
+    clones: ClassVar[bool] = True
+
     #: Statements after which a connection waits for a lock no longer than a moment.
     impatience: ClassVar[Sequence[str]] = ()
 

@@ -52,6 +52,7 @@ class MySQLBackend(ServerBackend):
         deferrable_constraints=False,
         schemas=False,
     )
+    clones = False
     impatience = ("SET SESSION lock_wait_timeout = 1",)
     diagnostics = MySQLDiagnostics()
     sync_drivers = (

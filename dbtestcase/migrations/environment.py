@@ -81,10 +81,9 @@ class Environment:
             ):
                 self._config.attributes["connection"] = connection
                 outside_of_loops(self._context.script.run_env)
-        except DBTestCaseError:
-            raise
         except Exception as error:
-            error.add_note(describe(error, self._step, self._env_py))
+            if self._step is not None or not isinstance(error, DBTestCaseError):
+                error.add_note(describe(error, self._step, self._env_py))
             raise
         if not self._has_run:
             raise self._wrong("did not call context.run_migrations()", "let it do so")
@@ -114,7 +113,7 @@ class Environment:
         for step in self._wanted(heads, context):
             self._step = step
             yield step
-        self._step = None
+            self._step = None
 
     def _wrong(self, what: str, fix: str = "") -> OptionError:
         hint = f"\n  To fix this, {fix}" if fix else ""

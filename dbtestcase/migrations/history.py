@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from alembic.script import Script
 
+from ..exceptions import OptionError
+from .reading import constants_of
 from .reports import named
 from .source import MigrationSource
-
-_REVISION = re.compile(r"^down_revision\b", re.MULTILINE)
 
 
 def competing_heads(source: MigrationSource) -> str:
@@ -37,14 +35,12 @@ def competing_heads(source: MigrationSource) -> str:
 
 def orphans(source: MigrationSource) -> str:
     """Return which revisions belong to no history, empty if all do."""
-    with warnings.catch_warnings(record=True) as raised:
-        warnings.simplefilter("always")
-        fresh = MigrationSource(source.option)
-        try:
-            revisions = fresh.revisions()
-        except KeyError as error:  # what Alembic raises of a revision that it has warned about
-            return _said(raised) or f"There is no revision {error}, which others refer to."
-    found = _said(raised)
+    fresh = MigrationSource(source.option)
+    try:
+        revisions = fresh.revisions()
+    except OptionError as error:
+        return str(error)
+    found = ""
     bases = [script for script in revisions if script.is_base and not script.branch_labels]
     if len(bases) > 1:
         found += (
@@ -55,16 +51,12 @@ def orphans(source: MigrationSource) -> str:
     loaded = {Path(script.path).resolve() for script in revisions}
     for path in fresh.files():
         is_script = path.suffix == ".py" and path.resolve() not in loaded
-        if is_script and _REVISION.search(path.read_text()):
+        if is_script and "down_revision" in constants_of(path):
             found += (
                 f'File "{path}" looks like a revision and is in no directory of revisions.\n'
                 "  To fix this, move it, or set recursive_version_locations or version_locations.\n"
             )
     return found.strip()
-
-
-def _said(raised: list[warnings.WarningMessage]) -> str:
-    return "".join(f"Alembic says: {one.message}\n" for one in raised)
 
 
 def _listed(scripts: Iterable[Script]) -> str:

@@ -37,14 +37,18 @@ def describe(error: BaseException, step: RevisionStep | None, env_py: str) -> st
     return "\n".join(lines)
 
 
-def _line(error: BaseException, path: str) -> str:
-    """Return where in the file ``path`` the error comes from, with the text of the line."""
+def line_in(error: BaseException, path: str | Path) -> str:
+    """Return where in the file ``path`` the error comes from, with the text of the line, if so."""
     file = Path(path).resolve()
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if Path(frame.filename).resolve() == file:
             said = f": {frame.line}" if frame.line else ""
             return f'File "{file}", line {frame.lineno}, in {frame.name}{said}'
-    return f'File "{file}"'
+    return ""
+
+
+def _line(error: BaseException, path: str) -> str:
+    return line_in(error, path) or f'File "{Path(path).resolve()}"'
 
 
 def _indented(text: str) -> str:

@@ -60,11 +60,7 @@ class MigrationsSchema:
         :raises OptionError: there is nothing that could be done.
         :raises UsageError: there is no such revision, or several are meant.
         """
-        if not self.source.revisions():
-            raise OptionError(
-                f"{self.source.title}: there is no revision in {self.source.where()}.\n"
-                "  To fix this, write the first: alembic revision --autogenerate"
-            )
+        self._known()
         if revision not in (HEADS, BASE) and not revision.startswith(("+", "-")):
             revision = self._script(revision).revision
 
@@ -111,10 +107,14 @@ class MigrationsSchema:
         :param prepare: is called before each, with a connection and the name of Alembic's table.
         """
 
+        self.source.revisions()
+
         def steps(heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
             assert context.connection is not None
             for step in _steps(self.source.scripts, HEADS, heads):
-                prepare(context.connection, context.version_table)
+                schema = context.version_table_schema
+                table = f"{schema}.{context.version_table}" if schema else context.version_table
+                prepare(context.connection, table)
                 context.connection.commit()
                 yield step
 
@@ -124,13 +124,22 @@ class MigrationsSchema:
         with self.source.on_path():
             return [step.revision for step in _steps(self.source.scripts, self.revision, ())]
 
+    def _known(self) -> list[str]:
+        known = [script.revision for script in self.source.revisions()]
+        if not known:
+            raise OptionError(
+                f"{self.source.title}: there is no revision in {self.source.where()}.\n"
+                "  To fix this, write the first: alembic revision --autogenerate"
+            )
+        return known
+
     def _script(self, revision: str) -> Script:
+        known = self._known()
         scripts = self.source.scripts
         try:
             with self.source.on_path():
                 script: Script | None = scripts.get_revision(revision)
         except CommandError as error:
-            known = [one.revision for one in self.source.revisions()]
             near = get_close_matches(revision, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(known)}"
             raise UsageError(f"{self.source.title}: {error}; {hint}") from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 import sys
+import tomllib
 from collections.abc import Iterator
-from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from alembic.util import CommandError, coerce_resource_to_filename
 
 from ..code_digest import code_digest
 from ..exceptions import OptionError
+from .reading import fix_of, read_revisions
 
 #: What says where files are, not what is in them, or is asked when revisions are written.
 _NOT_CONTENT = {
@@ -41,6 +43,7 @@ class MigrationSource:
         self.title = f"migrations = {str(option) if isinstance(option, os.PathLike) else option!r}"
         self.option = option
         self._stamp: object = None  # of the files that were read last
+        self._revisions: list[Script] | None = None  # once they have been read
         self._paths: list[str] = []  # what the configuration puts before sys.path
         with self.explaining():
             self._read()
@@ -81,9 +84,18 @@ class MigrationSource:
         return digest.hexdigest()
 
     def revisions(self) -> list[Script]:
-        """Return all revisions, each after those that it needs."""
-        with self.on_path():
-            return [*self.scripts.walk_revisions()][::-1]
+        """Return all revisions, each after those that it needs.
+
+        :raises OptionError: they are no history.
+        """
+        if self._revisions is None:
+            try:
+                with self.on_path(), self.explaining():
+                    self._revisions = read_revisions(self.scripts, self.files())
+            except Exception:
+                self._read()  # as Alembic warns only once
+                raise
+        return list(self._revisions)
 
     def files(self) -> list[Path]:
         """Return all files that migrations consist of or may read."""
@@ -109,16 +121,19 @@ class MigrationSource:
         try:
             yield
         except CommandError as error:
-            raise OptionError(f"{self.title}: {error}{_hint(str(error))}") from error
+            raise OptionError(f"{self.title}: {error}{fix_of(str(error))}") from error
 
     def _read(self) -> None:
-        config = self.config()
         before = list(sys.path)
         try:
+            config = self.config()
             self.scripts = ScriptDirectory.from_config(config)
             self._paths = sys.path[: len(sys.path) - len(before)]
+        except (configparser.Error, tomllib.TOMLDecodeError) as error:
+            raise OptionError(f"{self.title} cannot be read: {error}") from error
         finally:
             sys.path[:] = before
+        self._revisions = None
         directory = self.scripts.dir
         if not Path(directory, "env.py").is_file():
             raise OptionError(f"{self.title}: the script directory {directory} has no env.py")
@@ -152,7 +167,7 @@ def _stamp(files: list[tuple[str, str]]) -> object:
 
 
 def _settings(config: Config) -> object:
-    parser: ConfigParser = config.file_config
+    parser: configparser.ConfigParser = config.file_config
     found: list[Any] = [
         (section, name, value)
         for section in parser.sections()
@@ -181,15 +196,6 @@ def _copied(config: Config) -> Config:
             if copy.file_config.get(section, name, raw=True, fallback=None) != value:
                 copy.set_section_option(section, name, value)
     return copy
-
-
-def _hint(message: str) -> str:
-    if message.startswith("Path doesn't exist"):
-        return (
-            "\n  To fix this, write script_location = %(here)s/… in it, which does not depend on "
-            "where the tests run"
-        )
-    return ""
 
 
 _MULTIDB = """\
