@@ -145,6 +145,7 @@ class ClassDatabase:
 
     def finish_test(self, isolation: str) -> None:
         """Undo what a test did in a copy; its sessions are closed."""
+        self.engines.take_back()
         if self._moved is not None:
             left, self._moved = self._moved, None
             self._lead_to(self._committed)
@@ -200,6 +201,7 @@ class ClassDatabase:
 
     def _finish_class(self) -> None:
         self.sandbox.finish_class()
+        self.engines.take_back()
         self.sandbox.sequences = None
 
     def _restart_sequences(self) -> None:

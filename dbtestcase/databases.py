@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .backends import Backend
+    from .connections import SandboxedConnection
     from .event_loop import ClassLoop
     from .recording import Listeners
 
@@ -159,6 +160,10 @@ class Databases:
     def uncommitted(self) -> list[str]:
         """Return the statements of connections that have written and not committed."""
         return [what for database in self.by_alias.values() for what in database.uncommitted()]
+
+    def unreturned(self, test: str) -> list[SandboxedConnection]:
+        """Return the connections that ``test`` has taken and not given back."""
+        return [left for engines in self.engines.values() for left in engines.unreturned(test)]
 
     def abandon_test(self, isolation: str) -> None:
         """Undo what a test did in the sandboxes; its sessions may still be open."""

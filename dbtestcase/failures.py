@@ -47,6 +47,7 @@ class ReportingResult:
         self._kept: Sequence[Kept] = ()
         self._kept_at: _Failure | None = None
         self._failed = False
+        self._succeeds = True  # as far as it is known
         # What each test calls, without the way through __getattr__.
         self.startTest, self.stopTest = result.startTest, result.stopTest
         self.addSuccess = result.addSuccess
@@ -54,6 +55,10 @@ class ReportingResult:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._result, name)
         return partial(self._report, method) if name in _FAILURES else method
+
+    def addSkip(self, test: TestCase, reason: str) -> None:
+        self._succeeds = False
+        self._result.addSkip(test, reason)
 
     def set_up(self, test: TestLifecycle) -> None:
         """Look at the databases of ``test`` from now on when it fails."""
@@ -72,6 +77,8 @@ class ReportingResult:
         finally:
             _explain(self._failures, test)
             self._hand_on_all()
+        if self._succeeds:
+            test.refuse_unreturned()
 
     def finish(self, test: TestCase) -> None:
         """``test`` is over: report its SQL if it is one of all, and what was interrupted."""
@@ -82,6 +89,7 @@ class ReportingResult:
     def _report(self, add: Callable[..., None], *arguments: Any) -> None:
         """Take note of ``add(test, exc_info)``, or of ``add(test, subtest, exc_info)``."""
         raised = arguments[-1]
+        self._succeeds = self._succeeds and raised is None
         if raised is None or not _is_failure(raised[1]):
             add(*arguments)
             return

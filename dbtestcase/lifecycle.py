@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from sqlalchemy.util import greenlet_spawn
 from .assertions import refuse_unused
 from .code_digest import mentions
 from .databases import Databases
+from .engines import SOURCE
 from .environment import check_environment, keeps_databases, sql_reports
 from .event_loop import run_alone
 from .evidence import keep_all, observe_all
@@ -19,6 +21,7 @@ from .open_sessions import OpenSessions
 from .options import isolation_of
 from .recording import recorder
 from .session_factories import SessionFactories
+from .violations import unreturned_connection
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from .assertions.pending import Pending
     from .backends import Kept
     from .class_data import ClassData, Instances, InstancesOf
+    from .connections import SandboxedConnection
     from .event_loop import ClassLoop
     from .migrating import MigratingDatabase
     from .observation import Observation
@@ -231,6 +235,21 @@ class TestLifecycle:
         self._of.end_recording()
         self._databases.refuse(self._of.refusal)
         self._databases.abandon_test(self._isolation)
+
+    def refuse_unreturned(self) -> None:
+        """Raise if the test, which is finished, has left a connection open in a sandbox.
+
+        :raises StaleConnectionError: there is one, and the garbage collector leaves it too.
+        """
+        if self._unreturned():
+            gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
+        for left in self._unreturned():
+            raise unreturned_connection(self._test.id(), left.last_sql, left.opened_at)
+
+    def _unreturned(self) -> list[SandboxedConnection]:
+        spare = self._of.spare
+        ours = None if spare is None or spare.closed else spare.info[SOURCE]
+        return [left for left in self._databases.unreturned(self._test.id()) if left is not ours]
 
     def finish(self) -> None:
         """Its sessions and connections are closed; leave the databases clean."""

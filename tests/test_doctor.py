@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from dbtestcase.backends import backend_for, base
+from dbtestcase.backends.dead_servers import hold
 from dbtestcase.doctor import examine
 
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
@@ -222,17 +222,15 @@ class Clean(Machine):
     def test_files_of_a_server_that_died(self) -> None:
         dead, alive = self.files / "dbtestcase-dead", self.files / "dbtestcase-alive"
         for directory in (dead, alive):
-            directory.mkdir()
+            directory.mkdir(0o700)
             (directory / "log").touch()
-            listener = socket.socket(socket.AF_UNIX)
-            self.addCleanup(listener.close)
-            listener.bind(str(directory / ".s.PGSQL.5432"))
-            listener.listen()
+            in_use = hold(directory)
             if directory == dead:
-                listener.close()
-            self.age(directory)
+                os.close(in_use)
+            else:
+                self.addCleanup(os.close, in_use)
         _, said = self.dbtestcase("clean", "--yes", "pglite://")
-        self.assertIn(f"{dead}, of a server that has died", said)
+        self.assertIn(f"{dead}, of a run that has died", said)
         self.assertEqual(list(self.files.iterdir()), [alive])
 
     def test_directories_of_others(self) -> None:

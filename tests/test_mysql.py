@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, SAWarning
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
@@ -553,13 +553,13 @@ class Commits(Cases):
         self.each_driver(test, by_function, only_alice, setUpDatabase=hook)
 
         for driver in drivers():
-            with warnings.catch_warnings():
-                # SQLAlchemy leaves a connection whose rollback fails to the garbage collector.
-                warnings.filterwarnings("ignore", "The garbage collector", SAWarning)
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
                 result = inner.run(self.case(rolled_back, driver=driver, setUpDatabase=hook))
                 self.assertIn("InterleavedTransactionsError", inner.only_error(self, result))
                 del result
                 gc.collect()
+                self.assertEqual([str(each.message) for each in warned], [])
 
     def test_callproc(self) -> None:
         def test(case: Any) -> None:

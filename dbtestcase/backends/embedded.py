@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..exceptions import BackendError, OptionError
 from .base import Backend, shown
 from .cached import kept_in, remove
+from .dead_servers import remove_server
 from .kept import kept_files
 from .leftover import Leftover
 from .server import ServerBackend
@@ -77,7 +78,7 @@ class EmbeddedServer(ServerBackend):
 
     def leftovers(self) -> Iterable[Leftover]:
         for path in self.server.left():
-            yield Leftover("files", f"{path}, of a server that has died", partial(remove, path))
+            yield Leftover("files", f"{path}, of a run that has died", partial(remove_server, path))
         for path in kept_in(self.server.cache, self.kind):
             yield Leftover("cache", str(path), partial(remove, path))
         yield from kept_files(f".{self.kind}.tar")
