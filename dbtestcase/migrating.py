@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class MigratingDatabase:
     """A database that a test takes from one revision to another.
 
-    Where the backend can copy databases, the test gets one of its own, a copy of a template at
-    the revision that it starts at. Else it migrates inside its sandbox.
+    It is a copy of a template at the revision that the test starts at, or, where the backend cannot
+    clone, and DDL can be rolled back, the sandbox of the test.
 
     :param case: the test class, whose databases are open.
     """
@@ -36,7 +36,8 @@ class MigratingDatabase:
         self._case = case
         self._options = options
         self._database = databases.by_alias[DEFAULT]
-        self._copies = "template" in self._database.backend.features.isolations
+        features = self._database.backend.features
+        self._copies = features.clones or not features.transactional_ddl
         self._has_started = False
         schema: Any = options.schema()
         self.schema: MigrationsSchema = schema

@@ -41,6 +41,10 @@ class Features(NamedTuple):
     #: There is one database only, which all templates and their copies are in turn.
     one_database: bool = False
 
+    #: A template is built once, and copied for classes and tests, even those that really commit.
+    #: Else what takes part in no rollback, or runs at the same time, has it built again.
+    clones: bool = True
+
     #: A rollback undoes DDL, which else commits.
     transactional_ddl: bool = True
 

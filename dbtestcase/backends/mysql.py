@@ -49,6 +49,7 @@ class MySQLBackend(MySQLDoor):
     title = "MariaDB/MySQL"
     features = Features(
         isolations=frozenset({"transaction", "truncation", "template"}),
+        clones=False,
         transactional_ddl=False,
         deferrable_constraints=False,
         schemas=False,

@@ -40,7 +40,7 @@ class InPlaceBackend(PostgreSQLBackend):
     """
 
     title = "PostgreSQL in place"
-    features = Features(isolations=frozenset({"transaction"}), schemas=False)
+    features = Features(isolations=frozenset({"transaction"}), schemas=False, clones=False)
 
     def __init__(self, url: URL) -> None:
         if url.query["in_place"] != "on":
