@@ -61,7 +61,8 @@ class Benchmarks(unittest.TestCase):
 
     @needs_mysql
     def test_mysql(self) -> None:
-        groups = ["sync-mysql", "async-mysql", "classes-mysql"]
+        groups = ["sync-mysql", "async-mysql", "classes-mysql", "reset-mysql"]
+        groups += ["truncation-mysql", "truncation-tables-mysql"]
         server = os.environ["DBTESTCASE_MYSQL"]
         output = benchmark("--only", *groups, DBTESTCASE_MYSQL=server)
         self.check_measured(output, groups)
