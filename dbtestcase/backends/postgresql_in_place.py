@@ -122,8 +122,6 @@ class InPlaceBackend(PostgreSQLBackend):
 class InPlaceDatabase(LentTemplate):
     """A schema that is a template, and the database of one test class after the other."""
 
-    lent = False
-
     def drop(self) -> None:
         self.leave()
         if not self.kept:
