@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .backends import Backend, Database, Kept
     from .event_loop import ClassLoop
 
+
+_CREATING = threading.RLock()  # test classes may run in several threads
 
 _OTHER_COLOUR = """\
 A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \
@@ -70,12 +73,12 @@ class ClassDatabase:
         self.refusal = ""
         self.engines.is_async = loop is not None
         if not all_in_sandbox:
-            self._committed = self.backend.create(self._template, isolation="transaction")
+            self._committed = self._create(self._template, "transaction")
         elif self._database is None:
-            self._database = self.backend.create(self._template)
+            self._database = self._create(self._template)
         elif reset_sequences and self._database.sequences_when_new is None:
             self.drop()
-            self._database = self.backend.create(self._template)
+            self._database = self._create(self._template)
         self._attach()
         self._leads_to = self._committed
         if reset_sequences and all_in_sandbox:
@@ -113,7 +116,7 @@ class ClassDatabase:
 
     def move_to(self, template: Database) -> None:
         """Let the test have a copy of another ``template``, with real transactions, to its end."""
-        left, self._moved = self._moved, self.backend.create(template, isolation="transaction")
+        left, self._moved = self._moved, self._create(template, "transaction")
         self._lead_to(self._moved)
         if left is not None:
             left.drop()
@@ -222,6 +225,10 @@ class ClassDatabase:
         self.sandbox.attach(self._beneath_sandbox.link(self._loop))
         self.engines.link = self.sandbox.link
 
+    def _create(self, original: Database, isolation: str = "") -> Database:
+        with _CREATING:
+            return self.backend.create(original, isolation=isolation)
+
     def _copy(self, isolation: str) -> Database:
         """Return a copy of what is committed, to which nobody is connected meanwhile."""
         assert self._committed is not None
@@ -229,7 +236,7 @@ class ClassDatabase:
         link.call(link.restart_sequences, self.sandbox.sequences or self._committed_sequences)
         self._disconnect(self._committed)
         link.close()
-        copy = self.backend.create(self._committed, isolation=isolation)
+        copy = self._create(self._committed, isolation)
         self._attach()
         return copy
 

@@ -37,7 +37,9 @@ class MigratingDatabase:
         self._case = case
         self._options = options
         self._database = databases.by_alias[DEFAULT]
-        self._copies = "template" in self._database.backend.features.isolations
+        features = self._database.backend.features
+        self._clones = features.clones
+        self._moves = features.clones or not features.transactional_ddl
         self._has_started = False
         schema: Any = options.schema()
         self.schema: MigrationsSchema = schema
@@ -63,13 +65,13 @@ class MigratingDatabase:
 
     def _start_at(self, revision: str) -> None:
         revision = self.schema.at(revision).revision
-        start = revision if self._copies and self._database.backend.clones else "base"
-        if self._copies:
-            self._move_to_copy(start)
+        start = revision if self._clones else "base"
+        if self._moves:
+            self._move_to_database_at(start)
         if start != revision:
             self._do(lambda connection: self.schema.migrate(connection, revision))
 
-    def _move_to_copy(self, revision: str) -> None:
+    def _move_to_database_at(self, revision: str) -> None:
         backend = self._database.backend
         options = self._options._replace(revision=revision)
         key, fingerprint, build, lasting = plan(self._case, DEFAULT, options, backend)
@@ -87,8 +89,8 @@ class MigratingDatabase:
 
     def restart(self, scripts: list[Any]) -> None:
         """Begin anew, and upgrade by ``scripts``."""
-        if self._copies:
-            self._move_to_copy("base")
+        if self._moves:
+            self._move_to_database_at("base")
         self._do(lambda connection: self.schema.upgrade_by(connection, scripts))
 
     def upgrade_each(self, prepare: Callable[[Connection, str], None]) -> None:

@@ -257,6 +257,32 @@ class Options(unittest.TestCase):
             self.assertIn(hint, str(raised.exception))
 
 
+class Packages(unittest.TestCase):
+    """What ``pip install dbtestcase`` alone does not bring."""
+
+    SCRIPT = """
+import sys
+sys.modules[sys.argv[2]] = None
+from tests.test_embedded import inner, metadata_with, sync_case
+result = inner.run(sync_case(metadata_with("a"), database=sys.argv[1]))
+print(*[text for _, text in result.errors])
+"""
+
+    def test_one_that_is_missing(self) -> None:
+        for url in URLS:
+            for package in ("platformdirs", "filelock"):
+                said = subprocess.run(
+                    [sys.executable, "-W", "error", "-c", self.SCRIPT, url, package],
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                ).stdout
+                with self.subTest(url, package=package):
+                    self.assertIn(f"needs the package {package}, which is not installed", said)
+                    self.assertIn(f"pip install 'dbtestcase[{url.rstrip(':/')}]'", said)
+
+
 class AtTheEnd(unittest.TestCase):
     SCRIPT = """
 import os, sys, unittest

@@ -76,10 +76,13 @@ class Readme(unittest.TestCase):
             self.assertIn(f"``{option}``", README)
 
     def test_matrix_of_isolations(self) -> None:
-        urls = ["sqlite://", "pglite://", "pgserver://", "postgresql://host", "mariadb://host"]
-        features = [backend_for(url).features.isolations for url in urls]
-        for isolation in ISOLATIONS:
-            row = [isolation, *("yes" if isolation in one else "no" for one in features)]
+        in_place = "postgresql://host/test?in_place=on"
+        urls = ["sqlite://", "pglite://", "pgserver://", "postgresql://host", in_place]
+        features = [backend_for(url).features for url in (*urls, "mariadb://host")]
+        rows = {name: [name in one.isolations for one in features] for name in ISOLATIONS}
+        rows["clones"] = [one.clones for one in features]
+        for name, cells in rows.items():
+            row = [name, *("yes" if cell else "no" for cell in cells)]
             self.assertIn(row, [line.split() for line in README.splitlines()])
 
     def test_assertions_are_documented(self) -> None:

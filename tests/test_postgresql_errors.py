@@ -189,6 +189,18 @@ class Template1(unittest.TestCase):
         self.assertIn(f"process {pid} (", str(raised.exception))
 
 
+class Patience(unittest.TestCase):
+    def test_how_long_a_server_is_waited_for(self) -> None:
+        for driver in ("psycopg", "psycopg2"):
+            url = make_url(f"postgresql+{driver}://root@127.0.0.1/test")
+            slow = url.update_query_dict({"connect_timeout": "60"})
+            for given, expected in ((url, {"connect_timeout": 10}), (slow, {})):
+                backend = PostgreSQLBackend(given)
+                dialect = backend.source(is_async=False).dialect
+                with self.subTest(str(given)):
+                    self.assertEqual(backend.connect_arguments(dialect), expected)
+
+
 @needs_postgresql
 class Safety(unittest.TestCase):
     def test_hostile_names(self) -> None:

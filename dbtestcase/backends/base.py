@@ -41,6 +41,10 @@ class Features(NamedTuple):
     #: There is one database only, which all templates and their copies are in turn.
     one_database: bool = False
 
+    #: A template is built once, and copied for classes and tests, even those that really commit.
+    #: Else what takes part in no rollback, or runs at the same time, has it built again.
+    clones: bool = True
+
     #: A rollback undoes DDL, which else commits.
     transactional_ddl: bool = True
 
@@ -114,9 +118,6 @@ class Backend(ABC):
     #: Application engines of either colour speak to the database by themselves; else all go
     #: through the driver of the test class.
     both_colours: ClassVar[bool] = False
-
-    #: :meth:`create` clones what :meth:`template` has built; else it builds that once more.
-    clones: ClassVar[bool] = True
 
     #: Statements after which a connection waits for a lock no longer than a moment.
     impatience: ClassVar[Sequence[str]] = ()

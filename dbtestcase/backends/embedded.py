@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 def cache_directory(title: str, extra: str) -> Path:
     """Return the directory for what is made once and kept for later runs.
 
-    :raises BackendError: ``platformdirs`` is not installed, which comes with the ``extra``.
+    :raises BackendError: what that takes is not installed, which comes with the ``extra``.
     """
-    try:
-        from platformdirs import user_cache_path
-    except ImportError:
+    missing = [package for package in ("platformdirs", "filelock") if find_spec(package) is None]
+    if missing:
         raise BackendError(
-            f"{title} needs the package platformdirs, which is not installed.\n"
+            f"{title} needs the package {' and '.join(missing)}, which is not installed.\n"
             f"  To fix this: pip install 'dbtestcase[{extra}]'"
-        ) from None
+        )
+    from platformdirs import user_cache_path
+
     return user_cache_path("dbtestcase", appauthor=False)
 
 

@@ -56,6 +56,7 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
         isolations=frozenset({"transaction"}),
         elsewhere=', or write database = "pgserver://", which has all',
         one_database=True,
+        clones=False,
         keeps_copies=True,
     )
 

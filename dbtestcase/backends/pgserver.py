@@ -103,7 +103,6 @@ class PGServerBackend(EmbeddedServer, PostgreSQLBackend):
 class PGServerDatabase(LentTemplate):
     """A template that is lent to one class at a time, and cloned for all others."""
 
-    lent = False
     spoiled = False
     twin: PostgreSQLDatabase | None = None  # what is cloned while a class is connected to it
 
@@ -113,7 +112,7 @@ class PGServerDatabase(LentTemplate):
             self.target, self.kept = Target(self._backend.new_name()), False
         else:
             self._backend.drop(self.target.name)
-        self.sequences_when_new = None
+        self.sequences_when_new = self._lent_to = None
 
     def drop(self) -> None:
         """Let it be built anew, should it be used again; it ends with the server."""

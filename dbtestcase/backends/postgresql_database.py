@@ -160,12 +160,13 @@ class PostgreSQLDatabase:
 class LentTemplate(PostgreSQLDatabase):
     """A template that test classes work in themselves, one after the other."""
 
-    _lent_to: PostgreSQLLink | None = None
+    lent = False
+    _lent_to: PostgreSQLLink | None = None  # once the class that it is lent to has connected
 
     @property
     def in_use(self) -> bool:
-        """Whether a test class is connected to it."""
-        return self._lent_to is not None and self._lent_to.in_use
+        """Whether a test class is connected to it, or about to be."""
+        return self.lent and (self._lent_to is None or self._lent_to.in_use)
 
     def link(self, loop: ClassLoop | None) -> Link:
         link: Any = super().link(loop)

@@ -40,7 +40,7 @@ class InPlaceBackend(PostgreSQLBackend):
     """
 
     title = "PostgreSQL in place"
-    features = Features(isolations=frozenset({"transaction"}), schemas=False)
+    features = Features(isolations=frozenset({"transaction"}), schemas=False, clones=False)
 
     def __init__(self, url: URL) -> None:
         if url.query["in_place"] != "on":
@@ -121,8 +121,6 @@ class InPlaceBackend(PostgreSQLBackend):
 
 class InPlaceDatabase(LentTemplate):
     """A schema that is a template, and the database of one test class after the other."""
-
-    lent = False
 
     def drop(self) -> None:
         self.leave()
