@@ -44,6 +44,15 @@ class RawConnections(unittest.TestCase):
 
         self.passes(use)
 
+    def test_attributes_of_a_cursor_that_are_set(self) -> None:
+        def use(case: Any, raw: Any) -> None:
+            cursor = raw.cursor()
+            cursor.arraysize = 2
+            cursor.execute("SELECT name FROM users ORDER BY name")
+            case.assertEqual(cursor.fetchmany(), [("alice",), ("bob",)])
+
+        self.passes(use)
+
     def test_with_commits(self) -> None:
         def use(case: Any, raw: Any) -> None:
             with raw as same:

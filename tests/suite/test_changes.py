@@ -64,6 +64,23 @@ class AllChanges(Shop):
             ),
         )
 
+    def test_changes_of_columns_are_none_of_rows(self) -> None:
+        if not BACKEND.features.transactional_ddl and self.isolation == "transaction":
+            return
+        self.sql(insert(log), [{"line": "same"}, {"line": "same"}])
+        with self.block(self.assertDatabaseChanges({Account: Changes(updated=1)})):
+            self.sql(text("ALTER TABLE items ADD COLUMN note INTEGER DEFAULT 3"))
+            self.sql(text("ALTER TABLE log ADD COLUMN note INTEGER DEFAULT 3"))
+            self.sql(update(Account).where(Account.name == "bob").values(balance=3))
+            self.sql(text("ALTER TABLE accounts ADD COLUMN note INTEGER"))
+        with self.block(self.assertDatabaseChanges({Item: -2})):
+            for _ in range(6):  # until drivers prepare statements
+                self.check(self.assertDatabaseCount(Item, 2))
+                with self.block(self.assertDatabaseChanges({})):
+                    pass
+            self.sql(text("ALTER TABLE items DROP COLUMN note"))
+            self.sql(delete(Item))
+
     def test_changes_fails_for_what_is_not_flushed(self) -> None:
         text = self.block_failure(
             self.assertDatabaseChanges({Account: 1}),
