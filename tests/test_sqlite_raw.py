@@ -29,8 +29,12 @@ class RawConnections(unittest.TestCase):
                 use(self, raw)
                 connection.close()
 
-            test_transaction = check
-            test_truncation = dbtestcase.isolation("truncation")(check)
+            def test_transaction(self) -> None:
+                self.check()
+
+            @dbtestcase.isolation("truncation")
+            def test_truncation(self) -> None:
+                self.check()
 
         inner.passed(self, inner.run(Case), 2)
 
