@@ -147,12 +147,17 @@ class SandboxedConnection:
 class SandboxedCursor:
     """A cursor of the real connection that asks its stand-in before it executes."""
 
+    connection: SandboxedConnection
+    _cursor: Any
+
     def __init__(self, connection: SandboxedConnection, cursor: Any) -> None:
-        self.connection = connection
-        self._cursor = cursor
+        vars(self).update(connection=connection, _cursor=cursor)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._cursor, name, value)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._cursor)
