@@ -11,8 +11,8 @@ _SHOWN_NAMES = 20
 
 
 def counted(count: int, noun: str = "row") -> str:
-    """Return such as "1 query" or "2 queries"."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    """Return such as "1 query", "2 queries" or "2 days"."""
+    plural = f"{noun[:-1]}ies" if noun.endswith(("ty", "ry")) else f"{noun}s"
     return f"{count:,} {noun if count == 1 else plural}"
 
 
