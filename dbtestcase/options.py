@@ -15,6 +15,7 @@ from .environment import default_database
 from .exceptions import BackendError, OptionError
 from .hooks import check_hook
 from .session_options import check_session_options
+from .wording import suggestion
 
 Isolation = Literal["transaction", "truncation", "template", "schema"]
 
@@ -153,6 +154,5 @@ def _check_name(name: str, value: Any) -> None:
 
 def _check_isolation(value: Any) -> None:
     if value not in ISOLATIONS:
-        near = get_close_matches(str(value), ISOLATIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(ISOLATIONS)}"
+        hint = suggestion(str(value), ISOLATIONS, "choose from")
         raise OptionError(f"isolation = {value!r} does not exist; {hint}")

@@ -84,6 +84,20 @@ class Doctor(Machine):
         self.assertIn("MISSING  files         Cannot create test databases in /nowhere/at", said)
         self.assertIn("\n" + " " * 25 + "To fix this, name an existing directory", said)
 
+    def test_what_was_kept_in_short(self) -> None:
+        directory = self.home / "cache" / "dbtestcase" / "sqlite"
+        directory.mkdir(parents=True)
+        for hours in (30, 75, 50):
+            path = directory / f"{hours}.sqlite"
+            path.write_bytes(bytes(500_000))
+            os.utime(path, (time.time() - (hours - 0.5) * 3600,) * 2)
+        _, said = self.dbtestcase("doctor", "sqlite://")
+        self.assertIn(
+            f"template      3 of them, 1.5 MB, last used 1 day to 3 days ago, in {directory}\n",
+            said,
+        )
+        self.assertIn("To list and remove: python -m dbtestcase clean sqlite://", said)
+
     def test_named_databases_only(self) -> None:
         status, said = self.dbtestcase("doctor", "sqlite://")
         self.assertEqual(status, 0, said)
@@ -137,7 +151,7 @@ class OnPostgreSQL(Machine):
         status, said = self.dbtestcase("doctor", url.render_as_string(hide_password=False))
         self.assertEqual(status, 1, said)
         self.assertRegex(said, r"MISSING +server +PostgreSQL cannot be reached at .*:\*\*\*@")
-        self.assertIn("To fix this, start the server", said)
+        self.assertEqual(said.count("To fix this, start the server"), 1, said)
         self.assertNotIn("secret", said)
 
     def test_clean_removes_templates(self) -> None:
@@ -230,7 +244,7 @@ class Clean(Machine):
             else:
                 self.addCleanup(os.close, in_use)
         _, said = self.dbtestcase("clean", "--yes", "pglite://")
-        self.assertIn(f"{dead}, of a run that has died", said)
+        self.assertIn(f"{dead}, of a server that has died", said)
         self.assertEqual(list(self.files.iterdir()), [alive])
 
     def test_directories_of_others(self) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from ..exceptions import BackendError, OptionError
+from ..wording import joined
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect, Engine
@@ -128,7 +129,7 @@ class Backend(ABC):
         if self.named_driver and self.named_driver not in known:
             raise OptionError(
                 f"database = '{shown(url)}': the driver {self.named_driver} is not supported; "
-                f"{self.title} works with {_listed(dict.fromkeys(known))}"
+                f"{self.title} works with {joined(dict.fromkeys(known))}"
             )
         self.url = url
 
@@ -267,8 +268,3 @@ def build_on(url: URL, connection: DBAPIConnection, build: Callable[[Connection]
     """Call ``build`` with a connection of SQLAlchemy's around a driver's ``connection``."""
     with engine_around(url, connection).begin() as building:
         build(building)
-
-
-def _listed(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

@@ -80,9 +80,11 @@ class EmbeddedServer(ServerBackend):
 
     def leftovers(self) -> Iterable[Leftover]:
         for path in self.server.left():
-            yield Leftover("files", f"{path}, of a run that has died", partial(remove_server, path))
+            yield Leftover(
+                "files", f"{path}, of a server that has died", partial(remove_server, path), path
+            )
         for path in kept_in(self.server.cache, self.kind):
-            yield Leftover("cache", str(path), partial(remove, path))
+            yield Leftover("cache", str(path), partial(remove, path), path)
         yield from kept_files(f".{self.kind}.tar")
 
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:

@@ -153,9 +153,9 @@ class SQLiteBackend(Backend):
 
     def leftovers(self) -> Iterable[Leftover]:
         for path in abandoned(self._parent):
-            yield Leftover("files", f"{path}, of a run that has died", partial(sweep, path))
+            yield Leftover("files", f"{path}, of a run that has died", partial(sweep, path), path)
         for path in KeptTemplates().paths():
-            yield Leftover("template", str(path), path.unlink)
+            yield Leftover("template", str(path), path.unlink, path)
         yield from kept_files(".sqlite")
 
 
