@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
+from ..at_exit import call_at_exit
 from ..exceptions import BackendError
 from .dead_servers import PREFIX, SOCKET, dead_servers
 
@@ -126,7 +127,7 @@ class PrivateServer(ABC):
             except BaseException:
                 shutil.rmtree(directory, ignore_errors=True)
                 raise
-            atexit.register(self.stop)
+            call_at_exit(self.stop)
             for path in self.left():
                 shutil.rmtree(path, ignore_errors=True)
 
