@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
+from .at_exit import call_at_exit
 from .class_database import ClassDatabase
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Provisioner:
                 self._templates, self._idle = {}, {}
                 self._backend_of = {}
             self._pid = os.getpid()
-            atexit.register(self.close)
+            call_at_exit(self.close)
 
 
 def _built(

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "dbtestcase"
 
 # From the ground up; a module imports only from lines below its own.
 LAYERS = [
-    ["exceptions", "_version", "code_digest", "wording", "dependencies"],
+    ["at_exit", "exceptions", "_version", "code_digest", "wording", "dependencies"],
     [
         "statements",
         "event_loop",

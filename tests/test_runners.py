@@ -12,6 +12,10 @@ from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sqlalchemy import text
+
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -223,9 +227,10 @@ class Workers(unittest.TestCase):
     def setUp(self) -> None:
         self.directory = Path(self.enterContext(TemporaryDirectory()))
         (self.directory / "notes").mkdir()
+        (self.directory / "settings.py").touch()
         shutil.copy(ROOT / "tests" / "workers.py", self.directory / "test_workers.py")
 
-    def run_suite(self, *command: str, processes: int) -> str:
+    def run_suite(self, *command: str, processes: int, database: str = "pgserver://") -> str:
         """Run the suite, check that no process shares a database, and return the output."""
         ran = subprocess.run(
             [sys.executable, "-W", "error", *command],
@@ -233,13 +238,15 @@ class Workers(unittest.TestCase):
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-                "DBTESTCASE_DATABASE": "pgserver://",
+                "DBTESTCASE_DATABASE": database,
+                "DJANGO_SETTINGS_MODULE": "settings",
                 "NOTES": str(self.directory / "notes"),
+                "PROCESSES": str(processes),
             },
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
         users: dict[str, set[str]] = defaultdict(set)
@@ -270,24 +277,63 @@ class Workers(unittest.TestCase):
                 output = self.run_suite("-m", "pytest", *options, processes=1)
                 self.assertIn("8 passed", output)
                 self.assertIn(f"asyncio: mode=Mode.{mode.upper()}", output)
-                for path in (self.directory / "notes").iterdir():
-                    path.unlink()
+                self.forget()
 
     def test_pytest_xdist(self) -> None:
-        options = ("-n", "2", "--dist", "loadscope", "-p", "no:asyncio")
-        self.assertIn("8 passed", self.run_suite("-m", "pytest", *options, processes=2))
+        self.assertIn("8 passed", self.run_suite("-m", "pytest", *_XDIST, processes=2))
+
+    def django(self, start_method: str, database: str = "pgserver://") -> None:
+        """Check the runner with two processes that are started by ``start_method``."""
+        options = ("parallel=2", start_method)
+        output = self.run_suite("-c", _DJANGO, *options, processes=2, database=database)
+        self.assertIn("Ran 8 tests", output)
+        for test in self.ids:
+            self.assertIn(f"({test}) ... ok", output)
 
     def test_django_runner(self) -> None:
-        output = self.run_suite("-c", _DJANGO, "parallel=0", processes=1)
+        output = self.run_suite("-c", _DJANGO, "parallel=0", "spawn", processes=1)
         self.assertIn("Ran 8 tests", output)
 
-    def test_django_runner_in_parallel(self) -> None:
-        output = self.run_suite("-c", _DJANGO, "parallel=2", processes=2)
-        self.assertIn("Ran 8 tests", output)
-        self.assertIn("test_1 (test_workers.AsyncTests.test_1) ... ok", output)
+    def test_django_runner_that_forks(self) -> None:
+        self.django("fork")
+
+    def test_django_runner_that_spawns(self) -> None:
+        self.django("spawn")
+
+    def test_django_runner_with_a_fork_server(self) -> None:
+        self.django("forkserver")
+
+    @needs_postgresql
+    def test_django_runner_on_postgresql(self) -> None:
+        for start_method in ("fork", "spawn"):
+            with self.subTest(start_method):
+                self.django(start_method, POSTGRESQL)
+                databases = self.forget()
+                with postgresql_server() as connection:
+                    there = set(connection.scalars(text("SELECT datname FROM pg_database")))
+                self.assertEqual(there.intersection(databases), set())
+
+    @needs_mysql
+    def test_django_runner_on_mysql(self) -> None:
+        for start_method in ("fork", "spawn"):
+            with self.subTest(start_method):
+                self.django(start_method, MYSQL)
+                self.forget()
+
+    @needs_postgresql
+    def test_pytest_xdist_on_postgresql(self) -> None:
+        output = self.run_suite("-m", "pytest", *_XDIST, processes=2, database=POSTGRESQL)
+        self.assertIn("8 passed", output)
+
+    def forget(self) -> list[str]:
+        """Remove the notes, and return the databases in them."""
+        notes = list((self.directory / "notes").iterdir())
+        for path in notes:
+            path.unlink()
+        return [path.name.split()[1] for path in notes]
 
     def test_fork_of_a_process_that_has_run_tests(self) -> None:
-        output = self.run_suite("-c", _USED + _DJANGO, "parallel=2", processes=3)
+        output = self.run_suite("-c", _USED + _DJANGO, "parallel=2", "fork", processes=3)
         self.assertRegex(output, r"Ran 4 tests[\s\S]*Ran 8 tests")
 
     def test_stestr(self) -> None:
@@ -300,19 +346,22 @@ class Workers(unittest.TestCase):
 
 # Before it forks, the process itself runs tests of a sync and of an async class.
 _USED = """
-import unittest, test_workers
+import os, unittest, test_workers
+processes = os.environ["PROCESSES"]
+os.environ["PROCESSES"] = "1"
 loader = unittest.defaultTestLoader
 cases = [test_workers.SyncTests, test_workers.AsyncTests]
 suite = unittest.TestSuite(map(loader.loadTestsFromTestCase, cases))
 assert unittest.TextTestRunner().run(suite).wasSuccessful()
+os.environ["PROCESSES"] = processes
 """
+
+_XDIST = ("-n", "2", "--dist", "loadscope", "-p", "no:asyncio")
 
 _DJANGO = """
 import multiprocessing, sys, django
-from django.conf import settings
 from django.test.runner import DiscoverRunner
-multiprocessing.set_start_method("fork")  # from Python 3.14 on not the default
-settings.configure()
+multiprocessing.set_start_method(sys.argv[2])
 django.setup()
 parallel = int(sys.argv[1].partition("=")[2])
 sys.exit(DiscoverRunner(parallel=parallel, verbosity=2).run_tests(["."]))

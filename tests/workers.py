@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,19 @@ from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
 rows = Table("rows", MetaData(), Column("id", Integer, primary_key=True))
 
 
+database = os.environ["DBTESTCASE_DATABASE"].partition(":")[0]
+QUERY = text("SELECT current_database()" if database.startswith("p") else "SELECT database()")
+
+
 def note(database: Any) -> None:
-    Path(os.environ["NOTES"], f"{os.getpid()} {database}").touch()
+    """Note that this process uses ``database``, and wait for the others, lest one does it all."""
+    notes = Path(os.environ["NOTES"])
+    Path(notes, f"{os.getpid()} {database}").touch()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if len({path.name.split()[0] for path in notes.iterdir()}) >= int(os.environ["PROCESSES"]):
+            break
+        time.sleep(0.01)
 
 
 class SyncTests(DatabaseTestCase):
@@ -24,7 +36,7 @@ class SyncTests(DatabaseTestCase):
         self.session.execute(insert(rows).values(id=1))
         self.session.commit()
         self.assertDatabaseCount(rows, 1)
-        note(self.session.scalar(text("SELECT current_database()")))
+        note(self.session.scalar(QUERY))
 
     test_2 = test_1
 
@@ -40,7 +52,7 @@ class AsyncTests(AsyncDatabaseTestCase):
         await self.session.execute(insert(rows).values(id=1))
         await self.session.commit()
         await self.assertDatabaseCount(rows, 1)
-        note(await self.session.scalar(text("SELECT current_database()")))
+        note(await self.session.scalar(QUERY))
 
     test_2 = test_1
 

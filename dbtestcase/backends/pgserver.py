@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..at_exit import call_at_exit
 from .base import Database
 from .embedded import EmbeddedServer, cache_directory, server_url
 from .kept import kept, kept_file
@@ -78,7 +78,7 @@ class PGServerBackend(EmbeddedServer, PostgreSQLBackend):
         process = os.getpid()
         if process not in self._archives:
             archive = self._archives[process] = kept_file("databases", f".{KIND}.tar")
-            atexit.register(self._save, archive)  # which is before the server's stop
+            call_at_exit(self._save, archive)  # which is before the server's stop
         archive = self._archives[process]
         reopen = [sys.executable, "-m", "dbtestcase.reopen", archive, target.name]
         return kept(reopen, ["rm", "-r", archive.parent])

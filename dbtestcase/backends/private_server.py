@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
+from ..at_exit import call_at_exit
 from ..exceptions import BackendError
 from .dead_servers import PREFIX, SOCKET, dead_servers, hold, remove_server, stop_server
 
@@ -131,7 +132,7 @@ class PrivateServer(ABC):
                 shutil.rmtree(directory, ignore_errors=True)
                 raise
             self._hold = held
-            atexit.register(self.stop)
+            call_at_exit(self.stop)
             for path in self.left():
                 with contextlib.suppress(OSError):  # another process removes it
                     remove_server(path)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from ..at_exit import call_at_exit
 from ..exceptions import BackendError
 
 _PREFIX = "dbtestcase-"
@@ -37,7 +38,7 @@ class ScratchDirectory:
         self._lock = _connect(self.path)
         self._lock.execute(f"PRAGMA application_id = {_MARK}")
         self._lock.execute("BEGIN EXCLUSIVE")
-        atexit.register(self.remove)
+        call_at_exit(self.remove)
         for other in abandoned(parent):
             sweep(other)
 
