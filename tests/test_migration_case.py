@@ -327,6 +327,26 @@ class Running(WithHistory):
         self.assertEqual(self.failures(), {})
 
     @needs_postgresql
+    def test_type_that_a_downgrade_has_left(self) -> None:
+        """As autogenerate leaves it; in one run, Alembic would not create it again."""
+        state = "sa.Column('state', sa.Enum('open', 'paid', name='state'))"
+        self.history.write("a1", None, CREATE.format("orders", state), "op.drop_table('orders')")
+        self.history.write("b1", "a1", CREATE.format("more", NAME), "op.drop_table('more')")
+        found = self.failures(database=POSTGRESQL)
+        failing = f"{DOWNGRADE} (revision='a1')"
+        self.assertEqual(set(found), {failing})
+        self.assertIn('type "state" already exists', found[failing])
+        self.assertIn("its downgrade has left something", found[failing])
+
+    @needs_postgresql
+    def test_type_that_a_downgrade_drops(self) -> None:
+        state = "sa.Column('state', sa.Enum('open', 'paid', name='state'))"
+        drop = "op.drop_table('orders')\nsa.Enum(name='state').drop(op.get_bind())"
+        self.history.write("a1", None, CREATE.format("orders", state), drop)
+        self.history.write("b1", "a1", CREATE.format("more", NAME), "op.drop_table('more')")
+        self.assertEqual(self.failures(database=POSTGRESQL), {})
+
+    @needs_postgresql
     def test_rows_in_other_schemas(self) -> None:
         """Tables of the same name may be in several, and refer to each other."""
         parent = CREATE.format("parent", NAME)
