@@ -52,6 +52,8 @@ class MigratingDatabase:
 
         :raises UsageError: there is no such revision.
         """
+        if not revision or not isinstance(revision, str):
+            raise UsageError(_NO_REVISION.format(revision=revision))
         is_relative = revision.startswith(("+", "-"))
         if not self._has_started:
             self._start_at("base" if is_relative else revision)
@@ -126,6 +128,10 @@ def schema_differences(databases: Databases, alias: str, exclude: Collection[str
         unrecorded = connection.execution_options(**UNRECORDED)
         return differences(unrecorded, schema, options.metadata, exclude)
 
+
+_NO_REVISION = """\
+migrate_to({revision!r}): that is no revision.
+  To fix this, write for example migrate_to("head"), or an identifier in quotes"""
 
 _NO_MODELS = """\
 There are no models to compare with.

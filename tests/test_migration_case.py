@@ -88,11 +88,29 @@ class Selection(unittest.TestCase):
                 type("Case", (base,), {"databases": databases, "__module__": "shop"})
             for message in (
                 "shop.Case: ",
-                "the class has 'default' and 'ledger'",
+                "the class has ['default', 'ledger']",
                 "To fix this, write a class for each",
                 "databases = None",
             ):
                 self.assertIn(message, str(caught.exception))
+
+    def test_class_data_is_refused(self) -> None:
+        """It would be in the database that a test leaves when it migrates."""
+
+        def hook(cls: Any, session: Any) -> None: ...
+
+        async def async_hook(cls: Any, session: Any) -> None: ...
+
+        for base, name, function in (
+            (MigrationTestCase, "setUpTestData", hook),
+            (AsyncMigrationTestCase, "setUpTestData", hook),
+            (AsyncMigrationTestCase, "asyncSetUpTestData", async_hook),
+        ):
+            with self.subTest(base.__name__, hook=name):
+                with self.assertRaises(OptionError) as caught:
+                    type("Case", (base,), {name: classmethod(function), "__module__": "shop"})
+                self.assertIn(f"shop.Case: {name} ", str(caught.exception))
+                self.assertIn("To fix this, ", str(caught.exception))
 
     def test_databases_of_a_mixin_can_be_undone(self) -> None:
         class Shop(DatabaseTestCase):
@@ -473,6 +491,13 @@ class Using(WithHistory):
         error = self.error(lambda case: case.migrate_to("c11"))
         self.assertIn("UsageError", error)
         self.assertIn("'c11'; did you mean 'c1'?", error)
+
+    def test_what_is_no_revision(self) -> None:
+        for revision in (1, "", None):
+            with self.subTest(revision):
+                error = self.error(lambda case, to=revision: case.migrate_to(to))
+                self.assertIn(f"UsageError: migrate_to({revision!r}): ", error)
+                self.assertIn('To fix this, write for example migrate_to("head")', error)
 
     def test_before_set_up(self) -> None:
         case = type("Case", (MigrationTestCase,), {**self.options, "test": print})

@@ -152,7 +152,7 @@ class MigrationsSchema:
         except CommandError as error:
             near = get_close_matches(revision, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(known)}"
-            raise UsageError(f"{self.source.title}: {error}; {hint}") from error
+            raise UsageError(f"{self.source.title}: {error}; {hint}") from None
         if script is None:
             raise UsageError(f"{self.source.title}: {revision!r} is no revision")
         return script
