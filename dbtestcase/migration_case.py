@@ -10,7 +10,7 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.util import greenlet_spawn
 
 from .async_case import AsyncDatabaseTestCase
-from .base_case import BaseDatabaseTestCase
+from .base_case import BaseDatabaseTestCase, overrides
 from .case import DatabaseTestCase
 from .exceptions import OptionError, UsageError
 from .migrating import MigratingDatabase
@@ -28,14 +28,13 @@ class BaseMigrationTestCase(BaseDatabaseTestCase):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        place = f"{cls.__module__}.{cls.__qualname__}"
         if cls.databases is not None:
-            aliases = " and ".join(map(repr, cls.databases))
-            raise OptionError(
-                f"{cls.__module__}.{cls.__qualname__}: databases: a test of migrations has one "
-                f"database, and the class has {aliases}.\n  To fix this, write a class for each "
-                "history, with its database, metadata and migrations on the class, and "
-                "databases = None if a base class has them"
-            )
+            raise OptionError(_SEVERAL.format(place=place, aliases=list(cls.databases)))
+        case = DatabaseTestCase if issubclass(cls, DatabaseTestCase) else AsyncDatabaseTestCase
+        for hook in ("setUpTestData", "asyncSetUpTestData"):
+            if hasattr(case, hook) and overrides(cls, case, hook):
+                raise OptionError(_CLASS_DATA.format(place=place, hook=hook))
 
     def _dbtestcase_migrating(self) -> MigratingDatabase:
         """Return the database of this test, which begins with the first call.
@@ -152,3 +151,14 @@ def _reflected(connection: Connection, name: str) -> Table:
         names = inspect(connection).get_table_names(schema or None)
         hint = suggestion(name, [f"{prefix}{one}" for one in names], "there are:")
         raise UsageError(f"there is no table {name!r}; {hint}") from None
+
+
+_SEVERAL = """\
+{place}: databases: a test of migrations has one database, and the class has {aliases}.
+  To fix this, write a class for each history, with its database, metadata and migrations on the \
+class, and databases = None if a base class has them"""
+
+_CLASS_DATA = """\
+{place}: {hook} would put rows into the empty database of the class, which a test leaves when it \
+migrates.
+  To fix this, let the test put them there after migrate_to()"""

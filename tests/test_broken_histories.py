@@ -60,7 +60,7 @@ class Broken(unittest.TestCase):
                 self.assertTrue(errors)
                 for error in errors:
                     for message in messages:
-                        self.assertIn(message, error)
+                        self.assertEqual(error.count(message), 1, error)
                     for bare in ("\nKeyError", "CommandError: ", "Warning:"):
                         self.assertNotIn(bare, error.rpartition("Traceback")[2])
 
@@ -176,4 +176,6 @@ class Broken(unittest.TestCase):
         path.write_text(f"{path.read_text()}    raise CommandError('too late')\n")
         said = "Raised by the downgrade of revision b1 (No)"
         errors = self.errors()
+        where = f'File "{path.resolve()}", line 18, in downgrade: raise CommandError'
         self.assertTrue([one for one in errors if "too late" in one and said in one], errors)
+        self.assertTrue([one for one in errors if where in one], errors)

@@ -88,11 +88,29 @@ class Selection(unittest.TestCase):
                 type("Case", (base,), {"databases": databases, "__module__": "shop"})
             for message in (
                 "shop.Case: ",
-                "the class has 'default' and 'ledger'",
+                "the class has ['default', 'ledger']",
                 "To fix this, write a class for each",
                 "databases = None",
             ):
                 self.assertIn(message, str(caught.exception))
+
+    def test_class_data_is_refused(self) -> None:
+        """It would be in the database that a test leaves when it migrates."""
+
+        def hook(cls: Any, session: Any) -> None: ...
+
+        async def async_hook(cls: Any, session: Any) -> None: ...
+
+        for base, name, function in (
+            (MigrationTestCase, "setUpTestData", hook),
+            (AsyncMigrationTestCase, "setUpTestData", hook),
+            (AsyncMigrationTestCase, "asyncSetUpTestData", async_hook),
+        ):
+            with self.subTest(base.__name__, hook=name):
+                with self.assertRaises(OptionError) as caught:
+                    type("Case", (base,), {name: classmethod(function), "__module__": "shop"})
+                self.assertIn(f"shop.Case: {name} ", str(caught.exception))
+                self.assertIn("To fix this, ", str(caught.exception))
 
     def test_databases_of_a_mixin_can_be_undone(self) -> None:
         class Shop(DatabaseTestCase):
@@ -218,9 +236,10 @@ class Failing(WithHistory):
         names = [f"{DOWNGRADE} (revision='{name}')" for name in ("b1", "d1")]
         self.assertEqual(list(found), names)
         self.assertIn("Raised by the downgrade of revision b1", found[names[0]])
-        self.assertIn(
-            "Raised by the upgrade of revision d1", found[names[1]]
-        )  # four is still there
+        self.assertNotIn("its downgrade has left", found[names[0]])
+        self.assertIn("Raised by the upgrade of revision d1", found[names[1]])
+        self.assertIn("its downgrade has left something", found[names[1]])
+        self.assertIn("To fix this, let downgrade() undo", found[names[1]])
 
     def test_rows_that_cannot_be_made_up(self) -> None:
         column = "sa.Column('state', sa.String(9), sa.CheckConstraint(\"state = 'open'\"))"
@@ -324,6 +343,26 @@ class Running(WithHistory):
             "op.drop_table('seen')",
         )
         self.assertEqual(self.failures(), {})
+
+    @needs_postgresql
+    def test_type_that_a_downgrade_has_left(self) -> None:
+        """As autogenerate leaves it; in one run, Alembic would not create it again."""
+        state = "sa.Column('state', sa.Enum('open', 'paid', name='state'))"
+        self.history.write("a1", None, CREATE.format("orders", state), "op.drop_table('orders')")
+        self.history.write("b1", "a1", CREATE.format("more", NAME), "op.drop_table('more')")
+        found = self.failures(database=POSTGRESQL)
+        failing = f"{DOWNGRADE} (revision='a1')"
+        self.assertEqual(set(found), {failing})
+        self.assertIn('type "state" already exists', found[failing])
+        self.assertIn("its downgrade has left something", found[failing])
+
+    @needs_postgresql
+    def test_type_that_a_downgrade_drops(self) -> None:
+        state = "sa.Column('state', sa.Enum('open', 'paid', name='state'))"
+        drop = "op.drop_table('orders')\nsa.Enum(name='state').drop(op.get_bind())"
+        self.history.write("a1", None, CREATE.format("orders", state), drop)
+        self.history.write("b1", "a1", CREATE.format("more", NAME), "op.drop_table('more')")
+        self.assertEqual(self.failures(database=POSTGRESQL), {})
 
     @needs_postgresql
     def test_rows_in_other_schemas(self) -> None:

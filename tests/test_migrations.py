@@ -150,6 +150,18 @@ class Environments(WithHistory):
         toml.write_text('[tool.alembic]\nscript_location = "%(here)s/scripts"\n')
         self.check_passes(migrations=str(toml))
 
+    def test_pyproject_and_ini(self) -> None:
+        """Each has its part, as ``alembic init -t pyproject`` has it."""
+        toml = self.history.ini.with_name("pyproject.toml")
+        toml.write_text('[tool.alembic]\nscript_location = "%(here)s/scripts"\n')
+        said = self.history.ini.read_text()
+        self.history.ini.write_text(said.replace("\nscript_location", "\ntenant = one\nlocation"))
+        tenant = "config.get_main_option('tenant')"
+        self.edit_env("target_metadata = None", f"assert {tenant} == 'one'\ntarget_metadata = None")
+        for option in (toml, self.history.ini):
+            with self.subTest(option.name):
+                self.check_passes(migrations=option)
+
     def test_relative_to_where_tests_run(self) -> None:
         code = """
             import unittest

@@ -112,6 +112,8 @@ class Environment:
         self._has_run = True
         for step in self._wanted(heads, context):
             self._step = step
+            if self._commits_each:
+                context.impl.memo.clear()  # of types that exist, which is for one deployment
             yield step
             self._step = None
 

@@ -79,14 +79,24 @@ class MigrationsSchema:
         :param reached: is given those that were tried, the last of which has failed if one has.
         """
         revisions = self.source.scripts.revision_map
+        is_again = False
 
         def steps(heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
+            nonlocal is_again
             for script in scripts:
                 reached.append(script)
                 up = MigrationStep.upgrade_from_script(revisions, script)
-                yield from (up, MigrationStep.downgrade_from_script(revisions, script), up)
+                yield from (up, MigrationStep.downgrade_from_script(revisions, script))
+                is_again = True
+                yield up
+                is_again = False
 
-        run(self.source, connection, steps, commits_each=True)
+        try:
+            run(self.source, connection, steps, commits_each=True)
+        except Exception as error:
+            if is_again:
+                error.add_note(_LEFT_SOMETHING)
+            raise
 
     def upgrade_by(self, connection: Connection, scripts: list[Script]) -> None:
         """Upgrade by those of ``scripts`` that have not been applied."""
@@ -141,10 +151,15 @@ class MigrationsSchema:
                 script: Script | None = scripts.get_revision(revision)
         except CommandError as error:
             hint = suggestion(revision, known, "there is")
-            raise UsageError(f"{self.source.title}: {error}; {hint}") from error
+            raise UsageError(f"{self.source.title}: {error}; {hint}") from None
         if script is None:
             raise UsageError(f"{self.source.title}: {revision!r} is no revision")
         return script
+
+
+_LEFT_SOMETHING = """\
+That was its second upgrade: its downgrade has left something that is in the way.
+  To fix this, let downgrade() undo all that upgrade() does"""
 
 
 @lru_cache(maxsize=64)

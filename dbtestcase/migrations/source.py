@@ -66,9 +66,10 @@ class MigrationSource:
                 "  To fix this, name it from where the tests run, or as "
                 'Path(__file__).parent / "alembic.ini"'
             )
-        if path.suffix == ".toml":
-            return Config(toml_file=str(path))
-        return Config(str(path))
+        is_toml = path.suffix == ".toml"
+        beside = path.with_name("alembic.ini" if is_toml else "pyproject.toml")
+        other = str(beside) if beside.is_file() else None  # which alembic reads as well
+        return Config(other, toml_file=str(path)) if is_toml else Config(str(path), toml_file=other)
 
     def digest(self, scripts: list[Script] | None = None) -> str:
         """Return a digest of all that shapes what ``scripts``, or all, make of a database."""
@@ -121,7 +122,8 @@ class MigrationSource:
         try:
             yield
         except CommandError as error:
-            raise OptionError(f"{self.title}: {error}{fix_of(str(error))}") from error
+            explained = OptionError(f"{self.title}: {error}{fix_of(str(error))}")
+            raise explained.with_traceback(error.__traceback__) from None
 
     def _read(self) -> None:
         before = list(sys.path)
@@ -130,7 +132,7 @@ class MigrationSource:
             self.scripts = ScriptDirectory.from_config(config)
             self._paths = sys.path[: len(sys.path) - len(before)]
         except (configparser.Error, tomllib.TOMLDecodeError) as error:
-            raise OptionError(f"{self.title} cannot be read: {error}") from error
+            raise OptionError(f"{self.title} cannot be read: {error}") from None
         finally:
             sys.path[:] = before
         self._revisions = None
