@@ -57,6 +57,9 @@ class Link(Protocol):
     def in_transaction(self) -> bool:
         """Tell whether a transaction is open."""
 
+    def lose_transaction(self) -> None:
+        """Take note that it was ended by others, so that what it did may be committed."""
+
     def defers_constraints(self) -> bool:
         """Tell whether a commit checks what statements did not."""
 

@@ -8,6 +8,7 @@ about to write, so that a connection which has only read holds nothing open.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import violations
@@ -88,9 +89,7 @@ class Sandbox:
     def check_intact(self) -> None:
         """Raise if the transaction that should be open no longer is."""
         if self._stack.began and not self.link.in_transaction():
-            self.intact = False
-            self._stack.forget()
-            raise self._violate(violations.transaction_ended(self._where()))
+            raise self._ended()
 
     # What connections do
 
@@ -233,20 +232,31 @@ class Sandbox:
         last.writers[self] = "the test itself"
 
     def _undo_test(self) -> None:
-        self.check_intact()
         if self._test_savepoint is not None and self._test_savepoint.held:
-            self._stack.undo(self._test_savepoint)
+            self._undo(self._stack.undo, self._test_savepoint)
             self._test_savepoint.writers[self] = "the test itself"
         else:
-            self._stack.roll_back()
+            self._undo(self._stack.roll_back)
         self.intact = self.link.end_test() and self.intact
         if self.sequences is not None and self.intact:
             self.link.restart_sequences(self.sequences)
 
     def _roll_back(self) -> None:
-        self.check_intact()
-        self._stack.roll_back()
+        self._undo(self._stack.roll_back)
         self.intact = self.link.end_class() and self.intact
+
+    def _undo(self, undo: Callable[..., None], *args: Savepoint) -> None:
+        self.check_intact()
+        try:
+            undo(*args)
+        except Exception as error:  # as in a transaction that somebody else has begun
+            raise self._ended() from error
+
+    def _ended(self) -> IsolationError:
+        self.intact = False
+        self._stack.forget()
+        self.link.lose_transaction()
+        return self._violate(violations.transaction_ended(self._where()))
 
     def _expire_owners(self) -> None:
         for owner in list(self._owners.values()):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..event_loop import AWAITED
@@ -131,6 +132,10 @@ class BaseLink:
 
     def changes(self) -> int:
         return 0
+
+    def lose_transaction(self) -> None:
+        with suppress(Exception):  # of a connection that is lost, or in no transaction
+            self.control(["ROLLBACK"])
 
     def defers_constraints(self) -> bool:
         return False

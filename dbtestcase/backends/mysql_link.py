@@ -102,6 +102,9 @@ class MySQLLink(BaseLink):
             self.broken = not self._ask()
         return not self.broken
 
+    def lose_transaction(self) -> None:
+        self.broken = True
+
     def execute(self, method: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
         """Return ``method(sql, ...)``, of a cursor, made ready to find out what it did."""
         text = self.text_of(sql)
