@@ -34,6 +34,7 @@ from sqlalchemy.util import greenlet_spawn
 from dbtestcase import DatabaseTestCase, TransactionEndedError, isolation
 from dbtestcase.backends import backend_for, mysql_tables
 from dbtestcase.backends.mysql import MySQLBackend
+from dbtestcase.backends.mysql_catalog import Catalog
 from dbtestcase.backends.mysql_statements import autocommit_in, controls, kind_of
 from dbtestcase.exceptions import BackendError
 from dbtestcase.provision import provisioner
@@ -340,6 +341,24 @@ class Rights(unittest.TestCase):
         message = inner.only_error(self, self.run_case("transaction"))
         self.assertIn("cannot be reached", message)
         self.assertNotIn("secret2", message)
+
+
+class Counters(unittest.TestCase):
+    """What AUTO_INCREMENT is asked for, which takes long for all tables of a database."""
+
+    def test_only_tables_that_were_written_to_are_looked_up(self) -> None:
+        asked: list[str] = []
+
+        def execute(sql: str) -> list[Any]:
+            asked.append(sql)
+            return [("a", 3, "BASE TABLE"), ("b{}", None, "BASE TABLE")]
+
+        catalog = Catalog("things", execute)
+        self.assertEqual(catalog.counters_of([]), {})
+        self.assertEqual(asked, [])
+        self.assertEqual(catalog.counters_of(["a", "b{}"]), {"a": 3, "b{}": 1})
+        [looks] = asked
+        self.assertEqual(looks.count("table_schema = 'things' AND table_name = '"), 2)
 
 
 class OtherServer(unittest.TestCase):

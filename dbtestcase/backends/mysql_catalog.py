@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ SELECT referenced_table_name, table_name {_FROM}referential_constraints
 _INDIRECT = f"""
 SELECT table_name {_FROM}views WHERE table_schema = '{{0}}'
  UNION SELECT routine_name {_FROM}routines WHERE routine_schema = '{{0}}'"""
+_FEW = 20
 _HIDDEN_PERIOD = [("row_start", ""), ("row_end", "")]
 _EVENTS = f"SELECT event_name {_FROM}events WHERE event_schema = '{{0}}'"
 _TRIGGERS = f"""
@@ -98,6 +99,18 @@ class Catalog:
             for table, value, kind in self._select(_TABLES)
             if kind not in ("VIEW", "SEQUENCE")
         }
+
+    def counters_of(self, tables: Collection[str]) -> dict[str, int]:
+        """Return the next value of AUTO_INCREMENT of each of ``tables``.
+
+        To look one up takes the server no time, and to look at all of them more with each.
+        """
+        if len(tables) > _FEW:
+            return {table: self.counters[table] for table in self.counters.keys() & set(tables)}
+        look = _TABLES.format(self.name)
+        looks = [f"{look} AND table_name = {_text(table)}" for table in tables]
+        found = self.execute(" UNION ALL ".join(looks)) if looks else []
+        return {table: value or 1 for table, value, _ in found}
 
     @cached_property
     def sequences(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .mysql_catalog import Catalog, identifier
 from .mysql_definitions import without_triggers
@@ -36,12 +36,12 @@ def _empty(database: Catalog, table: str) -> None:
         database.execute(f"TRUNCATE TABLE {name}")
 
 
-def restart(copy: Catalog, original: Catalog, tables: Iterable[str]) -> None:
+def restart(copy: Catalog, original: Catalog, tables: Collection[str]) -> None:
     """Let AUTO_INCREMENT of ``tables``, and all sequences, go on as in ``original``."""
     now = Catalog(copy.name, copy.execute)
-    for table in now.counters.keys() & set(tables):
+    for table, value in now.counters_of(tables).items():
         wanted = original.counters[table]
-        if wanted != now.counters[table]:
+        if wanted != value:
             copy.execute(f"ALTER TABLE {copy.quoted(table)} AUTO_INCREMENT = {wanted}")
     for name, value in original.sequences.items():
         if now.sequences.get(name, value) != value:
