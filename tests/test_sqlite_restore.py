@@ -545,10 +545,18 @@ class Reused(unittest.TestCase):
                     session.commit()
                 self.assertDatabaseCount(User, 2)
 
-            test_1 = isolation("truncation")(check)
-            test_2 = check
-            test_3 = isolation("template")(check)
-            test_4 = isolation("truncation")(check)
-            test_5 = isolation("truncation")(check)
+            @isolation("truncation")
+            def test_1(self) -> None:
+                self.check()
+
+            def test_2(self) -> None:
+                self.check()
+
+            @isolation("template")
+            def test_3(self) -> None:
+                self.check()
+
+            test_4 = test_1
+            test_5 = test_1
 
         inner.passed(self, inner.run(Case), 5)
