@@ -365,47 +365,6 @@ class FlaskMigrate(unittest.TestCase):
         inner.passed(self, inner.run(After), 1)
 
 
-class FlaskSQLAlchemyLite(unittest.TestCase):
-    def test_sync(self) -> None:
-        app = create_lite_app()
-
-        class Inner(DatabaseTestCase):
-            metadata = Base.metadata
-            engines = [lambda: engines_of(app)]
-
-            def test(self) -> None:
-                app.test_client().post("/users/bob")
-                with app.app_context():
-                    self.assertEqual(lite.session.query(User).count(), 1)
-                    lite.session.add(User(name="lost"))
-                    lite.session.flush()
-                self.assertDatabaseCount(User, 1)
-
-            test_again = test
-
-        inner.passed(self, inner.run(Inner), 2)
-
-    def test_async(self) -> None:
-        app = create_lite_app()
-        with app.app_context():
-            make = lite.async_sessionmaker
-
-        class Inner(AsyncDatabaseTestCase):
-            metadata = Base.metadata
-            engines = [lambda: engines_of(app)]
-
-            async def test(self) -> None:
-                async with make() as session:
-                    session.add(User(name="bob"))
-                    await session.commit()
-                await asyncio.to_thread(app.test_client().post, "/users/carl")
-                await self.assertDatabaseCount(User, 2)
-
-            test_again = test
-
-        inner.passed(self, inner.run(Inner), 2)
-
-
 def write_migrations(directory: Path) -> Path:
     """Write what ``flask db init`` and ``flask db revision`` do, and return where it is."""
     app = create_app()
