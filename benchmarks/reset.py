@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from dbtestcase import DatabaseTestCase
 
 from .cases import times
-from .databases import POSTGRESQL, no_server
+from .databases import MYSQL, POSTGRESQL, no_server
 from .measure import SIZE, Group, within
 from .models import note, tables, take_note
 
@@ -83,8 +83,9 @@ def group(name: str, title: str, database: str, missing: str = "") -> Group:
 
 
 def groups() -> list[Group]:
-    missing = no_server("DBTESTCASE_POSTGRESQL")
+    no_postgresql, no_mysql = map(no_server, ("DBTESTCASE_POSTGRESQL", "DBTESTCASE_MYSQL"))
     return [
         group("reset-sqlite", "SQLite", "sqlite://"),
-        group("reset-postgresql", "PostgreSQL", POSTGRESQL, missing),
+        group("reset-postgresql", "PostgreSQL", POSTGRESQL, no_postgresql),
+        group("reset-mysql", "MariaDB", MYSQL, no_mysql),
     ]

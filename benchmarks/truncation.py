@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from dbtestcase import DatabaseTestCase
 
 from .cases import times
-from .databases import POSTGRESQL, engine_on, no_server
+from .databases import MYSQL, POSTGRESQL, engine_on, no_server
 from .measure import SIZE, Group, adds_less, at_most
 from .models import note, tables, take_note
 
@@ -97,10 +97,11 @@ def ours(database: str, count: int, case: type[Ours] = Ours) -> float:
 
 
 def groups() -> list[Group]:
-    missing = no_server("DBTESTCASE_POSTGRESQL")
+    no_postgresql, no_mysql = map(no_server, ("DBTESTCASE_POSTGRESQL", "DBTESTCASE_MYSQL"))
     return [
-        *_groups("", "PostgreSQL", POSTGRESQL, [DeleteAll, TruncateAll], missing),
+        *_groups("", "PostgreSQL", POSTGRESQL, [DeleteAll, TruncateAll], no_postgresql),
         *_groups("-sqlite", "SQLite", "sqlite://", [DeleteAll], ""),
+        *_groups("-mysql", "MariaDB", MYSQL, [DeleteAll], no_mysql),
     ]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.sql import ClauseElement, visitors
 
 from .exceptions import BackendError, OptionError, UsageError
 from .schema import Schema, check_migrations, metadata_in, metadata_schema, migrations_schema
+from .wording import joined, suggestion
 
 #: The database that a test's own engine, connection and session belong to.
 DEFAULT = "default"
@@ -26,8 +27,7 @@ class ByAlias(dict[str, Value]):
     """What a test class has of each of its databases."""
 
     def __missing__(self, alias: object) -> Value:
-        near = get_close_matches(str(alias), self, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {_listed(self)}"
+        hint = suggestion(str(alias), self, "there is")
         raise UsageError(f"there is no database {alias!r}; {hint}")
 
 
@@ -100,7 +100,8 @@ def alias_of(target: Any, using: str | None, databases: ByAlias[DatabaseOptions]
     if len(found) > 1:
         name = getattr(target, "__name__", target)
         raise UsageError(
-            f"{name!r} is in the databases {_listed(found)}; write for example using={found[-1]!r}"
+            f"{name!r} is in the databases {joined(map(repr, found))}; "
+            f"write for example using={found[-1]!r}"
         )
     return found[0] if found else DEFAULT
 
@@ -145,8 +146,7 @@ def _options_in(alias: str, options: Any) -> DatabaseOptions:
             raise OptionError(f"{options!r} is not a dictionary; write {_EXAMPLE}")
         for name in options:
             if name not in _OPTIONS:
-                near = get_close_matches(str(name), _OPTIONS, n=1, cutoff=0.7)
-                hint = f"did you mean {near[0]!r}?" if near else f"there is {_listed(_OPTIONS)}"
+                hint = suggestion(str(name), _OPTIONS, "there is", cutoff=0.7)
                 raise OptionError(f"there is no option {name!r} of one database; {hint}")
         database, metadata, migrations, engines = map(options.get, _OPTIONS)
         return _options(database, metadata, migrations, engines, place)
@@ -185,8 +185,3 @@ def _check_metadata(databases: ByAlias[DatabaseOptions]) -> None:
                     "nobody can tell which of them a table is in.\n  To fix this, give it to one "
                     "of them, and to the other a MetaData of its own"
                 )
-
-
-def _listed(names: Any) -> str:
-    *first, last = map(repr, names)
-    return f"{', '.join(first)} and {last}" if first else str(last)

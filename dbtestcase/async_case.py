@@ -12,8 +12,6 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from sqlalchemy.util import greenlet_spawn
-
 from .aliases import DEFAULT
 from .assertions import AsyncBlock, DatabaseAssertions, PendingAssertion
 from .attributes import FromClass, FromTest
@@ -23,7 +21,6 @@ from .exceptions import NotReadyError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-    from sqlalchemy.orm import Session
 
     from .lifecycle import ClassLifecycle, TestLifecycle
 
@@ -210,7 +207,6 @@ class AsyncDatabaseTestCase(
     def _dbtestcase_clean_up(self, test: TestLifecycle) -> None:
         self._dbtestcase_test = None
         with ExitStack() as last:
-            last.callback(_refuse_forgotten, test.given.pop("assertions", []))
             last.callback(test.finish)
             if not self._dbtestcase_lifecycle.databases.keep_connections:
                 last.callback(self._dbtestcase_close_spare, self._dbtestcase_lifecycle)
@@ -225,30 +221,15 @@ class AsyncDatabaseTestCase(
             cls._dbtestcase_loop.run(spare.close())
 
     def _dbtestcase_check(self, name: str, check: Callable[[], None]) -> PendingAssertion:
-        async def run() -> None:
-            await greenlet_spawn(check)
+        pending: PendingAssertion = self._dbtestcase_expect(PendingAssertion(name, check))
+        return pending
 
-        assertion = PendingAssertion(name, run)
-        if self._dbtestcase_test is not None:
-            self._dbtestcase_test.given.setdefault("assertions", []).append(assertion)
-        return assertion
-
-    def _dbtestcase_block(self, block: AbstractContextManager[Any]) -> AsyncBlock:
-        return AsyncBlock(block)
-
-    def _dbtestcase_session(self) -> Session | None:
-        test = self._dbtestcase_test
-        session = None if test is None else test.sessions.get(DEFAULT)
-        return None if session is None else session.sync_session
+    def _dbtestcase_block(self, name: str, block: AbstractContextManager[Any]) -> AsyncBlock:
+        pending: AsyncBlock = self._dbtestcase_expect(AsyncBlock(name, block))
+        return pending
 
 
 async def _close(opened: Iterable[AsyncConnection | AsyncSession]) -> None:
     async with AsyncExitStack() as last:
         for one in opened:
             last.push_async_callback(one.close)
-
-
-def _refuse_forgotten(assertions: Iterable[PendingAssertion]) -> None:
-    forgotten = [one.description for one in assertions if not one.awaited]
-    if forgotten:
-        raise AssertionError(f"never awaited, so nothing was asserted: {', '.join(forgotten)}")

@@ -27,7 +27,8 @@ class FromClass(Generic[Value]):
         lifecycle = case._dbtestcase_class()
         if lifecycle is None:
             if test is None:
-                return self  # type: ignore[return-value]  # to those who collect attributes
+                message = _CLASS_NOT_SET_UP.format(case=case.__qualname__, name=self._name)
+                return NotYet(message, self.__doc__)  # type: ignore[return-value]
             raise class_not_set_up(case, self._name)
         if self._name not in lifecycle.given:
             lifecycle.given[self._name] = self._make(case)
@@ -47,7 +48,8 @@ class FromTest(Generic[Value]):
 
     def __get__(self, test: Any, case: Any) -> Value:
         if test is None:
-            return self  # type: ignore[return-value]  # to those who collect attributes
+            message = _NOT_ON_CLASS.format(case=case.__qualname__, name=self._name)
+            return NotYet(message, self.__doc__)  # type: ignore[return-value]
         lifecycle = test._dbtestcase_test
         if lifecycle is None:
             raise test_not_set_up(case, self._name)
@@ -55,6 +57,26 @@ class FromTest(Generic[Value]):
             lifecycle.given[self._name] = self._make(test, lifecycle)
         value: Value = lifecycle.given[self._name]
         return value
+
+
+class NotYet:
+    """What those find who collect the attributes of a class; whoever uses it hears ``message``."""
+
+    _message = ""  # while it is copied
+
+    def __init__(self, message: str, doc: str | None) -> None:
+        self._message = message
+        self.__doc__ = doc
+
+    def __getattr__(self, name: str) -> Any:
+        raise _NotYetError(self._message)
+
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        raise _NotYetError(self._message)
+
+
+class _NotYetError(NotReadyError, AttributeError):
+    """An attribute of what is not there, which those who collect attributes may ask for."""
 
 
 def class_not_set_up(case: type, name: str) -> NotReadyError:
@@ -80,6 +102,11 @@ _CLASS_NOT_SET_UP = """\
 {case}.{name} is not there yet: {case}.setUpClass has not run.
   To fix this, either: call super().setUpClass() first in your setUpClass; or run the test \
 through a runner or TestSuite, which call setUpClass."""
+
+_NOT_ON_CLASS = """\
+{case}.{name} is not there: each test has its own, as self.{name}, and the class has none.
+  To fix this, use the session that setUpTestData is given; or, from setUpClass on, \
+{case}.session_factory() or {case}.engine."""
 
 TEST_NOT_SET_UP = """\
 {case}: self.{name} is there from setUp until the test's clean-ups are done, and not now.

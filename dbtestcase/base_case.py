@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .aliases import DEFAULT, placing
@@ -238,10 +238,19 @@ class BaseDatabaseTestCase(unittest.TestCase):
             )
         return test.sessions[alias]
 
+    def _dbtestcase_expect(self, pending: Any) -> Any:
+        if self._dbtestcase_test is not None:
+            self._dbtestcase_test.pending.append(pending)
+        return pending
+
     def _dbtestcase_opened(self) -> list[Any]:
         _ = self.session
         assert self._dbtestcase_test is not None
         return self._dbtestcase_test.opened()
+
+    def _dbtestcase_sessions(self) -> dict[str, Session]:
+        used = {} if self._dbtestcase_test is None else self._dbtestcase_test.sessions
+        return {alias: getattr(one, "sync_session", one) for alias, one in used.items()}
 
     def _dbtestcase_databases(self) -> Databases:
         return self._dbtestcase_need_class("engine").databases
@@ -252,7 +261,10 @@ class BaseDatabaseTestCase(unittest.TestCase):
     @contextmanager
     def _dbtestcase_connect(self, alias: str) -> Iterator[Connection]:
         engine = self._dbtestcase_need_class("engine").databases.given[alias]
-        with getattr(engine, "sync_engine", engine).connect() as connection:
+        with ExitStack() as stack:
+            for session in self._dbtestcase_sessions().values():
+                stack.enter_context(session.no_autoflush)
+            connection = stack.enter_context(getattr(engine, "sync_engine", engine).connect())
             yield connection.execution_options(**UNRECORDED)
 
 

@@ -107,9 +107,7 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None, AbstractCo
     def _dbtestcase_check(self, name: str, check: Callable[[], None]) -> None:
         check()
 
-    def _dbtestcase_block(self, block: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
-        return block
-
-    def _dbtestcase_session(self) -> Session | None:
-        test = self._dbtestcase_test
-        return None if test is None else test.sessions.get(DEFAULT)
+    def _dbtestcase_block(
+        self, name: str, block: AbstractContextManager[Any]
+    ) -> AbstractContextManager[Any]:
+        return self._block(name, block)

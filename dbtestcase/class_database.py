@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from .backends import engine_around
 from .engines import Engines
 from .event_loop import run_alone
 from .exceptions import NotReadyError, UsageError
+from .lazy_loads import missing_greenlet
 from .sandbox import Sandbox
 from .statements import caller
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from .backends import Backend, Database, Kept
     from .event_loop import ClassLoop
 
+
+_CREATING = threading.RLock()  # test classes may run in several threads
 
 _OTHER_COLOUR = """\
 A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \
@@ -43,16 +47,14 @@ class ClassDatabase:
     def __init__(self, backend: Backend, template: Database) -> None:
         self.backend = backend
         self._template = template
-        self._database = backend.create(template)
+        self._database: Database | None = None  # of classes that commit nothing
         self._committed: Database | None = None
         self._copies: dict[str, Database] = {}  # by isolation
         self._leads_to: Database | None = None
         self._loop: ClassLoop | None = None
         self._moved: Database | None = None  # where this test has its database instead
-        self._used = False
         self._reset_sequences = False
         self._committed_sequences: object = None  # where they stand with class data
-        self._sequences: object = None  # where they stand in the template
         self.sandbox = Sandbox()
         self.engines = Engines(backend, self._connect, self._admit)
         self.refusal = ""  # why nobody may take a connection now, if so
@@ -66,18 +68,20 @@ class ClassDatabase:
         :param loop: the event loop of the class, if it is asynchronous.
         :param reset_sequences: sequences stand in each test where they stood in the first.
         """
-        if reset_sequences and self._used and self._sequences is None:
-            self._renew()
-        self._used = True
         self._reset_sequences = reset_sequences
         self._loop = loop
         self.refusal = ""
         self.engines.is_async = loop is not None
         if not all_in_sandbox:
-            self._committed = self.backend.create(self._template, isolation="transaction")
+            self._committed = self._create(self._template, "transaction")
+        elif self._database is None:
+            self._database = self._create(self._template)
+        elif reset_sequences and self._database.sequences_when_new is None:
+            self.drop()
+            self._database = self._create(self._template)
         self._attach()
         self._leads_to = self._committed
-        if reset_sequences and self._committed is None:
+        if reset_sequences and all_in_sandbox:
             self._restart_sequences()
 
     def data_is_loaded(self) -> None:
@@ -112,7 +116,7 @@ class ClassDatabase:
 
     def move_to(self, template: Database) -> None:
         """Let the test have a copy of another ``template``, with real transactions, to its end."""
-        left, self._moved = self._moved, self.backend.create(template, isolation="transaction")
+        left, self._moved = self._moved, self._create(template, "transaction")
         self._lead_to(self._moved)
         if left is not None:
             left.drop()
@@ -144,6 +148,7 @@ class ClassDatabase:
 
     def finish_test(self, isolation: str) -> None:
         """Undo what a test did in a copy; its sessions are closed."""
+        self.engines.take_back()
         if self._moved is not None:
             left, self._moved = self._moved, None
             self._lead_to(self._committed)
@@ -167,9 +172,10 @@ class ClassDatabase:
     def keep(self, name: str, isolation: str) -> Kept:
         """Keep the database of a test as it is now; ``name`` names a copy."""
         copy = self._moved or self._copies.get(isolation)
-        if copy is not None:
-            return copy.keep(name, lambda: None)
-        return (self._committed or self._database).keep(name, self.sandbox.commit_for_good)
+        if copy is None:
+            return self._beneath_sandbox.keep(name, self.sandbox.commit_for_good)
+        goes_on = not self.backend.features.keeps_copies
+        return copy.keep(name, lambda: None)._replace(goes_on=goes_on)
 
     def close(self) -> None:
         """Undo what was done outside of tests and remove what only this class needed."""
@@ -184,35 +190,44 @@ class ClassDatabase:
         """Replace the database, whose isolation was broken, with a new copy of the template."""
         all_in_sandbox = self._committed is None
         self.close()
-        self._renew()
+        if all_in_sandbox:
+            self.drop()
         self.open(
             all_in_sandbox=all_in_sandbox, loop=self._loop, reset_sequences=self._reset_sequences
         )
 
     def drop(self) -> None:
         """Remove the database."""
-        self._database.drop()
-
-    def _renew(self) -> None:
-        self._database.drop()
-        self._database = self.backend.create(self._template)
-        self._sequences = None
+        if self._database is not None:
+            self._database.drop()
+            self._database = None
 
     def _finish_class(self) -> None:
         self.sandbox.finish_class()
+        self.engines.take_back()
         self.sandbox.sequences = None
 
     def _restart_sequences(self) -> None:
         """Let sequences stand where they did in the template, whatever class was here before."""
-        link = self.sandbox.link
-        if self._sequences is None:
-            self._sequences = link.call(link.sequences)
+        link, database = self.sandbox.link, self._beneath_sandbox
+        if database.sequences_when_new is None:
+            database.sequences_when_new = link.call(link.sequences)
         else:
-            link.call(link.restart_sequences, self._sequences)
+            link.call(link.restart_sequences, database.sequences_when_new)
+
+    @property
+    def _beneath_sandbox(self) -> Database:
+        database = self._committed or self._database
+        assert database is not None
+        return database
 
     def _attach(self) -> None:
-        self.sandbox.attach((self._committed or self._database).link(self._loop))
+        self.sandbox.attach(self._beneath_sandbox.link(self._loop))
         self.engines.link = self.sandbox.link
+
+    def _create(self, original: Database, isolation: str = "") -> Database:
+        with _CREATING:
+            return self.backend.create(original, isolation=isolation)
 
     def _copy(self, isolation: str) -> Database:
         """Return a copy of what is committed, to which nobody is connected meanwhile."""
@@ -221,7 +236,7 @@ class ClassDatabase:
         link.call(link.restart_sequences, self.sandbox.sequences or self._committed_sequences)
         self._disconnect(self._committed)
         link.close()
-        copy = self.backend.create(self._committed, isolation=isolation)
+        copy = self._create(self._committed, isolation)
         self._attach()
         return copy
 
@@ -251,7 +266,7 @@ class ClassDatabase:
     def _connect(self, is_async: bool) -> DBAPIConnection:
         if self._leads_to is not None:
             if is_async and not (self.backend.both_colours or in_greenlet()):
-                raise UsageError(_OTHER_COLOUR.format(line=caller()))
+                raise missing_greenlet() or UsageError(_OTHER_COLOUR.format(line=caller()))
             return self._leads_to.connect(is_async=is_async)
         stand_in: DBAPIConnection = self.sandbox.link.stand_in(self.sandbox)
         return stand_in

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
+from .exceptions import IsolationError
 from .statements import TransactionControl, transaction_control
 from .violations import stale_connection
 
 if TYPE_CHECKING:
+    from sqlalchemy.pool import PoolProxiedConnection
+
     from .sandbox import Sandbox
     from .savepoints import Savepoint
 
@@ -25,7 +29,11 @@ class SandboxedConnection:
         self.autocommits = False
         self.failed = False
         self.opened_at = "an unknown line"
+        self.last_sql = ""
+        self._opened_in = ""  # which test
         self._stale_since = ""
+        self._proxy: Callable[[], PoolProxiedConnection | None] = lambda: None
+        self._unreturned: PoolProxiedConnection | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.sandbox.link.connection, name)
@@ -41,15 +49,37 @@ class SandboxedConnection:
     def rollback(self) -> None:
         self._stale_since = ""
         if self.savepoints:
-            self.sandbox.link.call(self.sandbox.roll_back, self)
+            try:
+                self.sandbox.link.call(self.sandbox.roll_back, self)
+            except IsolationError:
+                self._unreturned = self._proxy()  # SQLAlchemy does not give it back
+                raise
 
     def close(self) -> None:
         self.rollback()
 
-    def check_out(self, opened_at: str) -> None:
-        """Start anew, for whoever took it from the pool."""
+    def check_out(self, opened_at: str, proxy: PoolProxiedConnection) -> None:
+        """Start anew, for whoever took it from the pool as ``proxy``."""
         self.rollback()
         self.opened_at = opened_at
+        self.last_sql = ""
+        self._opened_in = self.sandbox.test
+        self._proxy = ref(proxy)
+
+    def is_out(self) -> bool:
+        """Tell whether it was taken from the pool and has not been given back."""
+        proxy = self._proxy()
+        return proxy is not None and proxy.is_valid
+
+    def is_left_by(self, test: str) -> bool:
+        """Tell whether ``test`` took it from the pool, and has not given it back."""
+        return self._opened_in == test and self.is_out()
+
+    def give_back(self) -> None:
+        """Give it back to the pool if its last user tried to in vain."""
+        proxy, self._unreturned = self._unreturned, None
+        if proxy is not None:
+            proxy.close()
 
     def expire(self, test: str) -> None:
         self._stale_since = test
@@ -68,6 +98,7 @@ class SandboxedConnection:
 
     def enter_transaction(self, sql: str, *, reads: bool) -> None:
         """Make ready to execute ``sql``, which is no transaction control."""
+        self.last_sql = sql
         if self.failed:
             raise self.sandbox.link.in_failed_transaction()
         if not self.savepoints and not self.autocommits:
@@ -116,12 +147,17 @@ class SandboxedConnection:
 class SandboxedCursor:
     """A cursor of the real connection that asks its stand-in before it executes."""
 
+    connection: SandboxedConnection
+    _cursor: Any
+
     def __init__(self, connection: SandboxedConnection, cursor: Any) -> None:
-        self.connection = connection
-        self._cursor = cursor
+        vars(self).update(connection=connection, _cursor=cursor)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._cursor, name, value)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._cursor)

@@ -87,6 +87,12 @@ def _reflected(inspector: Any, schema: str | None) -> Iterator[Constraint]:
                 names = one[columns] if columns else ()
                 if one.get("unique", True):
                     yield Constraint(kind, one["name"] or "", table, tuple(filter(None, names)))
+                elif "duplicates_constraint" in one:
+                    yield Constraint("exclusion", one["duplicates_constraint"], table)
+    yield from _not_null(inspector, schema)
+
+
+def _not_null(inspector: Any, schema: str | None) -> Iterator[Constraint]:
     for (_, table), found in inspector.get_multi_columns(schema).items():
         for column in found:
             if not column["nullable"]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, JSON, and_
+from sqlalchemy import ARRAY, JSON, TableValuedAlias, and_, inspect, literal_column, select
 from sqlalchemy.exc import CompileError
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.expression import BooleanClauseList
 from sqlalchemy.types import TypeDecorator
 
 from .documents import Document
@@ -16,6 +17,7 @@ from .instances import is_instance, primary_key, state_of, title
 from .wording import shortened
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
 
@@ -33,17 +35,18 @@ class Criterion(NamedTuple):
     document: Any = None
 
 
-def of_condition(condition: Any, connection: Connection) -> Criterion:
-    """Return the criterion for an SQL expression.
+def of_condition(condition: Any, source: Any, connection: Connection) -> Criterion:
+    """Return the criterion for an SQL expression about rows of ``source``.
 
-    :raises UsageError: it is none.
+    :raises UsageError: it is none, or is about rows of something else too.
     """
     if not isinstance(condition, ClauseElement) and not hasattr(condition, "__clause_element__"):
         raise UsageError(
             f"{condition!r} is not an SQL expression; write User.age > 17, or values as keywords"
         )
-    text = _rendered(condition, connection)
+    text = _rendered(condition, source, connection)
     shown = shortened(text, _SHOWN_CHARACTERS)
+    _refuse_other_tables(condition, source, shown)
     return Criterion(text, shown, shown, condition)
 
 
@@ -95,10 +98,52 @@ def _holds_documents(type_: Any) -> bool:
     return isinstance(type_, (JSON, ARRAY))
 
 
-def _rendered(condition: Any, connection: Connection) -> str:
+def _rendered(condition: Any, source: Any, connection: Connection) -> str:
+    """Return the SQL of ``condition`` as it is where rows of ``source`` are asked for."""
     expression = getattr(condition, "__clause_element__", lambda: condition)()
+    rows = _rows_of(source)
     try:
-        rendered = expression.compile(connection, compile_kwargs={"literal_binds": True})
+        start = f"{_literal(rows, connection)} \nWHERE "
+        rendered = _literal(rows.where(expression), connection)
+        if not rendered.startswith(start):
+            rendered = _literal(expression, connection)
     except CompileError:
-        return str(expression)  # a value of a type that has no literal form
-    return str(rendered)
+        rendered = str(expression)  # a value of a type that has no literal form
+    text = rendered.removeprefix(start).replace(" \n", " ").replace("\n", " ").strip()
+    return f"({text})" if isinstance(expression, BooleanClauseList) else text
+
+
+def _literal(clause: ClauseElement, connection: Connection) -> str:
+    return str(clause.compile(connection, compile_kwargs={"literal_binds": True}))
+
+
+def _rows_of(source: Any) -> Select[Any]:
+    return select(literal_column("1")).select_from(source)
+
+
+def _refuse_other_tables(condition: Any, source: Any, shown: str) -> None:
+    """Refuse a condition that would combine each row of ``source`` with rows of another table."""
+    rows = _rows_of(source)
+    known = rows.get_final_froms()
+    for other in rows.where(condition).get_final_froms():
+        # What is called as a function, such as json_each(), is called for each row.
+        if other not in known and not isinstance(other, TableValuedAlias):
+            own = getattr(inspect(source), "local_table", source)
+            names = {"other": _name_of(other), "table": _name_of(own)}
+            message = _SAME_NAME if names["other"] == names["table"] else _OTHER_TABLE
+            raise UsageError(message.format(condition=shown, **names))
+
+
+def _name_of(table: Any) -> str:
+    return str(getattr(table, "fullname", getattr(table, "name", "a query")))
+
+
+_OTHER_TABLE = """\
+{condition} is about {other} too, and the assertion only about rows of {table}
+  To fix this, either: go through a relationship, as in User.posts.any(Post.title == "one") or \
+Post.author.has(User.name == "alice"); or ask with a subquery, as in \
+User.id.in_(select(Post.author_id).where(Post.title == "one"))"""
+
+_SAME_NAME = """\
+{condition} is about a {other} that is not the one that the assertion is about
+  To fix this, give the assertion the Table or mapped class that the condition has"""

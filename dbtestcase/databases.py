@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .aliases import DEFAULT, ByAlias, DatabaseOptions, databases_of, placing
 from .class_database import ClassDatabase
 from .engines import Engines, resolve_engines
+from .environment import rebuilds
 from .exceptions import OptionError, UsageError
-from .options import backend_of, check_isolation, rebuilds, used_isolations
+from .options import backend_of, check_isolation, used_isolations
 from .provision import provisioner
 from .session_factories import router
 from .template_plan import plan
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .backends import Backend
+    from .connections import SandboxedConnection
     from .event_loop import ClassLoop
     from .recording import Listeners
 
@@ -44,6 +46,7 @@ class Databases:
         self.by_alias: ByAlias[ClassDatabase] = ByAlias()
         self._backends: dict[Backend, str] = {}
         self._redirected: dict[Engine, str] = {}
+        self._made: dict[str, list[Table]] = {}  # by alias
         self._of_test: ExitStack | None = None  # what a running test has redirected
         self._lock = threading.Lock()
         with ExitStack() as cleanups:
@@ -87,6 +90,18 @@ class Databases:
                 if engine.pool is one.pool and engine.dialect is one.dialect:
                     return alias
         return None
+
+    def explain_late_tables(self, error: BaseException) -> None:
+        """Note on ``error`` if it is about tables defined too late to be in the databases."""
+        said = str(error)
+        late = [
+            table.fullname
+            for alias, options in self.options.items()
+            for table in set(options.tables()).difference(self._made[alias])
+            if options.migrations is None and table.name in said
+        ]
+        if late:
+            error.add_note(_LATE.format(tables=", ".join(sorted(late))))
 
     def redirect(self, engine: Engine, alias: str | None = None) -> None:
         """Let ``engine`` lead to ``alias`` until the end of the test, or outside of one the class.
@@ -146,6 +161,10 @@ class Databases:
         """Return the statements of connections that have written and not committed."""
         return [what for database in self.by_alias.values() for what in database.uncommitted()]
 
+    def unreturned(self, test: str) -> list[SandboxedConnection]:
+        """Return the connections that ``test`` has taken and not given back."""
+        return [left for engines in self.engines.values() for left in engines.unreturned(test)]
+
     def abandon_test(self, isolation: str) -> None:
         """Undo what a test did in the sandboxes; its sessions may still be open."""
         self._each(lambda database: database.abandon_test(isolation))
@@ -179,6 +198,7 @@ class Databases:
                 "write another database"
             )
         _check_schemas(backend, options, self._isolations)
+        self._made[alias] = options.tables()
         key, fingerprint, build, lasting = plan(self._case, alias, options, backend)
         database = provisioner.borrow(
             key, backend, fingerprint, build, rebuild=rebuilds(), lasting=lasting
@@ -211,6 +231,10 @@ class Databases:
         engine: Any = engines.sync_engine if self._loop is None else engines.async_engine
         return engine.execution_options()
 
+
+_LATE = """\
+The database has no table for {tables}: metadata did not have it yet when the class was set up.
+  To fix this, import the module with these models where the test class is"""
 
 _WHICH_DATABASE = """\
 {engine!r} is used by the application, and nothing says which of the databases it stands for.

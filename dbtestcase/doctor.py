@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 import sqlalchemy
 
 from . import _version
 from .backends import Backend, Leftover, backend_for, shown
+from .environment import default_database
 from .exceptions import BackendError, DBTestCaseError
-from .options import default_database
+from .wording import counted
 
 #: What works on this machine alone, or could.
 _LOCAL = ("sqlite://", "pglite://", "pgserver://")
@@ -81,20 +84,48 @@ def _report(database: str, backend: Backend) -> bool:
     for check in checks:
         _print_columns("ok" if check.found else "MISSING", check.name, check.said)
     left = list(backend.leftovers()) if usable else []
-    for leftover in left:
-        _print_columns("", leftover.kind, leftover.name)
+    for kind in dict.fromkeys(one.kind for one in left):
+        _print_columns("", kind, _summary([one for one in left if one.kind == kind]))
     if left:
-        _print_columns("", "", f"To remove that: python -m dbtestcase clean {shown(database)}")
+        _print_columns("", "", f"To list and remove: python -m dbtestcase clean {shown(database)}")
     return usable
 
 
+def _summary(leftovers: Sequence[Leftover]) -> str:
+    """Return the name of one, and of several how many there are, how large, and how old."""
+    if len(leftovers) == 1:
+        return leftovers[0].name
+    paths = [one.path for one in leftovers if one.path is not None]
+    if not paths:
+        return f"{len(leftovers):,} of them"
+    with suppress(FileNotFoundError):  # another process uses them, too
+        size = sum(one.size() for one in leftovers) / 1_000_000
+        ages = sorted(time.time() - path.stat().st_mtime for path in paths)
+        youngest, oldest = _duration(ages[0]), _duration(ages[-1])
+        return (
+            f"{len(leftovers):,} of them, {size:,.1f} MB, last used {youngest} to {oldest} ago, in "
+            f"{os.path.commonpath(paths)}"
+        )
+    return f"{len(leftovers):,} of them"
+
+
+def _duration(seconds: float) -> str:
+    days, hours, minutes = int(seconds // 86_400), int(seconds // 3_600), int(seconds // 60)
+    if days:
+        return counted(days, "day")
+    return counted(hours, "hour") if hours else counted(minutes, "minute")
+
+
 def examine(backend: Backend) -> Iterator[Check]:
-    """Return the outcome of each of the checks of ``backend``."""
+    """Return the outcome of each of the checks of ``backend``, and the same failure once."""
+    failures: list[str] = []
     for name, check in backend.checks().items():
         try:
             yield Check(name, True, check())
         except DBTestCaseError as error:
-            yield Check(name, False, str(error))
+            if str(error) not in failures:
+                yield Check(name, False, str(error))
+            failures.append(str(error))
 
 
 def clean(options: Namespace) -> int:

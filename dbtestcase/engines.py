@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import PoolProxiedConnection
 
     from .backends import Backend
     from .link import Link
     from .recording import Listeners
 
-# In a connection's info:
-_SOURCE = "dbtestcase_source"  # what Engines._connect returned for it
-_TURN = "dbtestcase_turn"  # the turn it was used in last
+#: In a connection's info, the stand-in or DBAPI connection that it was made of.
+SOURCE = "dbtestcase_source"
+
+_TURN = "dbtestcase_turn"  # there likewise, the turn it was used in last
 
 
 class Engines:
@@ -53,8 +56,9 @@ class Engines:
         self.link: Link
         self._engines: list[Engine] = []
         self._listeners: list[Listeners] = []
-        self._lock = threading.Lock()  # of both: each of these engines has each of the listeners
+        self._lock = threading.Lock()  # of them: each of these engines has each of the listeners
         self._opened: list[ConnectionPoolEntry] = []  # the async ones
+        self._stand_ins: WeakSet[SandboxedConnection] = WeakSet()
         self.forwards = False  # are there listeners to what connections are made?
         self._turn = 0  # counts tests, as far as connections outlive them
 
@@ -131,6 +135,15 @@ class Engines:
         resets = self._backend.resets_connections
         return resets and idle and (self._backend.keeps_set_up or not self.forwards)
 
+    def unreturned(self, test: str) -> list[SandboxedConnection]:
+        """Return the stand-ins that ``test`` took from these engines and has not given back."""
+        return [stand_in for stand_in in self._all_stand_ins() if stand_in.is_left_by(test)]
+
+    def take_back(self) -> None:
+        """Take back those that could not be given back when they were closed."""
+        for stand_in in self._all_stand_ins():
+            stand_in.give_back()
+
     def close_connections(self, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         """Close every connection that was opened, also those never returned.
 
@@ -181,26 +194,36 @@ class Engines:
         def forward(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
             for listener in forwarded:
                 listener(connection, record)
-            self._backend.was_set_up(record.info[_SOURCE])
+            self._backend.was_set_up(record.info[SOURCE])
 
         event.listen(pool, "checkout", self._checked_out)
         return pool
 
     def _open(self, dialect: Dialect, url: URL, record: ConnectionPoolEntry) -> DBAPIConnection:
         def connect() -> DBAPIConnection:
-            source = record.info[_SOURCE] = self._connect(dialect.is_async)
+            source = record.info[SOURCE] = self._connect(dialect.is_async)
             return source
 
         connection = self._backend.pooled(dialect, url, connect)
+        source = record.info[SOURCE]
+        if isinstance(source, SandboxedConnection):
+            with self._lock:
+                self._stand_ins.add(source)
         if dialect.is_async and not isinstance(connection, SandboxedConnection):
             self._opened.append(record)
         return connection
 
-    def _checked_out(self, connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
+    def _all_stand_ins(self) -> list[SandboxedConnection]:
+        with self._lock:
+            return list(self._stand_ins)
+
+    def _checked_out(
+        self, connection: object, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
         self._admit()
-        source = record.info[_SOURCE]
+        source = record.info[SOURCE]
         if isinstance(source, SandboxedConnection):
-            source.check_out(caller())
+            source.check_out(caller(), proxy)
         elif record.info.setdefault(_TURN, self._turn) != self._turn:
             record.info[_TURN] = self._turn
             self._backend.reset_connection(source, is_async=self.is_async)

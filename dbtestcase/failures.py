@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .aliases import DEFAULT
+from .lazy_loads import explanation
 from .listing import listed
 from .observation import Observation, changes
 from .wording import counted
@@ -43,8 +44,10 @@ class ReportingResult:
         self._test: TestLifecycle | None = None
         self._statements: Sequence[Statement] | None = None
         self._failures: list[_Failure] = []
-        self._kept: Sequence[Kept] | None = None
+        self._kept: Sequence[Kept] = ()
+        self._kept_at: _Failure | None = None
         self._failed = False
+        self._succeeds = True  # as far as it is known
         # What each test calls, without the way through __getattr__.
         self.startTest, self.stopTest = result.startTest, result.stopTest
         self.addSuccess = result.addSuccess
@@ -53,6 +56,10 @@ class ReportingResult:
         method = getattr(self._result, name)
         return partial(self._report, method) if name in _FAILURES else method
 
+    def addSkip(self, test: TestCase, reason: str) -> None:
+        self._succeeds = False
+        self._result.addSkip(test, reason)
+
     def set_up(self, test: TestLifecycle) -> None:
         """Look at the databases of ``test`` from now on when it fails."""
         self._test, self._statements = test, test.statements
@@ -60,8 +67,9 @@ class ReportingResult:
     def clean_up(self, clean_up: Callable[[TestLifecycle], None], test: TestLifecycle) -> None:
         """Call ``clean_up(test)``, and hand on the failures of the test after it."""
         for failure in self._failures:
+            test.explain_late_tables(failure.error)
             if failure.found is None:  # it was raised in a coroutine, by a sub-test
-                failure.when = "Until its end"
+                failure.when = _AT_ITS_END
                 self._look(failure)
         self._test = None
         try:
@@ -69,6 +77,8 @@ class ReportingResult:
         finally:
             _explain(self._failures, test)
             self._hand_on_all()
+        if self._succeeds:
+            test.refuse_unreturned()
 
     def finish(self, test: TestCase) -> None:
         """``test`` is over: report its SQL if it is one of all, and what was interrupted."""
@@ -79,10 +89,14 @@ class ReportingResult:
     def _report(self, add: Callable[..., None], *arguments: Any) -> None:
         """Take note of ``add(test, exc_info)``, or of ``add(test, subtest, exc_info)``."""
         raised = arguments[-1]
+        self._succeeds = self._succeeds and raised is None
         if raised is None or not _is_failure(raised[1]):
             add(*arguments)
             return
         self._failed = True
+        why = explanation(raised[1])
+        if why:
+            raised[1].add_note(why)
         failure = _Failure(raised[1], partial(add, *arguments), list(self._statements or ()))
         if self._test is None:
             self._hand_on(failure)
@@ -96,10 +110,18 @@ class ReportingResult:
         with failure.noting_errors(_UNKNOWN):
             failure.found = {}
             failure.found = self._test.observe()
-        if self._keeps and self._kept is None:
-            self._kept = []
+        if self._keeps and self._kept_at is None:
+            self._kept_at = failure
             with failure.noting_errors("The database cannot be kept"):
                 self._kept = self._test.keep()
+
+    def _state_of(self, kept: Kept, failure: _Failure) -> str:
+        at = self._kept_at
+        if kept.goes_on:
+            return "with all that the test commits until its end"
+        if failure is at or (at is not None and failure.when == at.when == _AT_ITS_END):
+            return "as it was then"
+        return "as it was at another failure of this test"
 
     def _hand_on_all(self) -> None:
         failures, self._failures = self._failures, []
@@ -111,8 +133,8 @@ class ReportingResult:
             failure.error.add_note(
                 f"Until it failed, the test executed {_shown(failure.statements)}"
             )
-        for kept in self._kept or ():
-            failure.error.add_note(_KEPT.format(kept=kept))
+        for kept in self._kept:
+            failure.error.add_note(_KEPT.format(kept=kept, state=self._state_of(kept, failure)))
         failure.deliver()
 
 
@@ -178,10 +200,12 @@ def _is_failure(error: BaseException) -> bool:
     )
 
 
+_AT_ITS_END = "Until its end"  # not Until it failed
+
 _UNKNOWN = "What the test changed in the database cannot be told"
 
 _KEPT = """\
-The database is kept as it was then. To open it:
+The database is kept, {state}. To open it:
     {kept.opens}
 To remove it:
     {kept.removes}"""

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.util import greenlet_spawn
 
+from .assertions import refuse_unused
 from .code_digest import mentions
 from .databases import Databases
+from .engines import SOURCE
+from .environment import check_environment, keeps_databases, sql_reports
 from .event_loop import run_alone
 from .evidence import keep_all, observe_all
 from .factories import Factories
 from .open_sessions import OpenSessions
-from .options import isolation_of, keeps_databases, sql_reports
+from .options import isolation_of
 from .recording import recorder
 from .session_factories import SessionFactories
+from .violations import unreturned_connection
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.orm import Session
 
+    from .assertions.pending import Pending
     from .backends import Kept
     from .class_data import ClassData, Instances, InstancesOf
+    from .connections import SandboxedConnection
     from .event_loop import ClassLoop
     from .migrating import MigratingDatabase
     from .observation import Observation
@@ -39,6 +46,7 @@ class ClassLifecycle:
     """
 
     def __init__(self, case: Any, *, loop: ClassLoop | None, load_data: Callable[[], None]) -> None:
+        check_environment()
         self.loop = loop
         self._case = case
         self._load_data = load_data
@@ -72,7 +80,11 @@ class ClassLifecycle:
     def load_data(self) -> None:
         """Let ``setUpTestData`` put class data on the class."""
         self._before = dict(vars(self._case))
-        self._load_data()
+        try:
+            self._load_data()
+        except Exception as error:
+            self.databases.explain_late_tables(error)
+            raise
         self.databases.data_is_loaded()
 
     def keep_data(self, session: Session, instances_of: InstancesOf) -> None:
@@ -164,6 +176,8 @@ class TestLifecycle:
         self.sessions: dict[str, Any] = {}  # likewise, by alias
         self.migrating: MigratingDatabase | None = None
         self._cleanups = ExitStack()
+        self.pending: list[Pending] = []  # assertions, which it has to use
+        self._cleanups.callback(refuse_unused, self.pending)
         self._cleanups.callback(of.databases.finish_test, isolation)
 
     def enter(self, context: AbstractContextManager[object]) -> None:
@@ -208,6 +222,10 @@ class TestLifecycle:
                     clean.abandon()
         return of.clean_content
 
+    def explain_late_tables(self, error: BaseException) -> None:
+        """Note on ``error`` if it is about tables defined too late to be in the databases."""
+        self._databases.explain_late_tables(error)
+
     def keep(self) -> list[Kept]:
         """Keep the databases as they are now."""
         return keep_all(self._databases, self._test.id(), self._isolation)
@@ -217,6 +235,21 @@ class TestLifecycle:
         self._of.end_recording()
         self._databases.refuse(self._of.refusal)
         self._databases.abandon_test(self._isolation)
+
+    def refuse_unreturned(self) -> None:
+        """Raise if the test, which is finished, has left a connection open in a sandbox.
+
+        :raises StaleConnectionError: there is one, and the garbage collector leaves it too.
+        """
+        if self._unreturned():
+            gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
+        for left in self._unreturned():
+            raise unreturned_connection(self._test.id(), left.last_sql, left.opened_at)
+
+    def _unreturned(self) -> list[SandboxedConnection]:
+        spare = self._of.spare
+        ours = None if spare is None or spare.closed else spare.info[SOURCE]
+        return [left for left in self._databases.unreturned(self._test.id()) if left is not ours]
 
     def finish(self) -> None:
         """Its sessions and connections are closed; leave the databases clean."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .aliases import DEFAULT
 from .databases import Databases
+from .environment import rebuilds
 from .exceptions import OptionError, UsageError
-from .options import rebuilds
 from .provision import provisioner
 from .schema import require_alembic
 from .statements import UNRECORDED
@@ -37,7 +37,9 @@ class MigratingDatabase:
         self._case = case
         self._options = options
         self._database = databases.by_alias[DEFAULT]
-        self._copies = "template" in self._database.backend.features.isolations
+        features = self._database.backend.features
+        self._clones = features.clones
+        self._moves = features.clones or not features.transactional_ddl
         self._has_started = False
         schema: Any = options.schema()
         self.schema: MigrationsSchema = schema
@@ -50,9 +52,9 @@ class MigratingDatabase:
     def go_to(self, revision: str) -> None:
         """Upgrade or downgrade to ``revision``, or begin there.
 
-        :raises UsageError: there is no such revision.
+        :raises UsageError: there is no such revision, or what is given is none.
         """
-        if not revision or not isinstance(revision, str):
+        if not isinstance(revision, str) or not revision:
             raise UsageError(_NO_REVISION.format(revision=revision))
         is_relative = revision.startswith(("+", "-"))
         if not self._has_started:
@@ -63,13 +65,13 @@ class MigratingDatabase:
 
     def _start_at(self, revision: str) -> None:
         revision = self.schema.at(revision).revision
-        start = revision if self._copies and self._database.backend.clones else "base"
-        if self._copies:
-            self._move_to_copy(start)
+        start = revision if self._clones else "base"
+        if self._moves:
+            self._move_to_database_at(start)
         if start != revision:
             self._do(lambda connection: self.schema.migrate(connection, revision))
 
-    def _move_to_copy(self, revision: str) -> None:
+    def _move_to_database_at(self, revision: str) -> None:
         backend = self._database.backend
         options = self._options._replace(revision=revision)
         key, fingerprint, build, lasting = plan(self._case, DEFAULT, options, backend)
@@ -87,8 +89,8 @@ class MigratingDatabase:
 
     def restart(self, scripts: list[Any]) -> None:
         """Begin anew, and upgrade by ``scripts``."""
-        if self._copies:
-            self._move_to_copy("base")
+        if self._moves:
+            self._move_to_database_at("base")
         self._do(lambda connection: self.schema.upgrade_by(connection, scripts))
 
     def upgrade_each(self, prepare: Callable[[Connection, str], None]) -> None:
@@ -130,8 +132,8 @@ def schema_differences(databases: Databases, alias: str, exclude: Collection[str
 
 
 _NO_REVISION = """\
-migrate_to({revision!r}): that is no revision.
-  To fix this, write for example migrate_to("head"), or an identifier in quotes"""
+migrate_to() was given {revision!r}, which is no revision.
+  To fix this, name one by a string, such as "ae1027a6acf", "head", "base" or "-1"."""
 
 _NO_MODELS = """\
 There are no models to compare with.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.util import greenlet_spawn
 
 from .async_case import AsyncDatabaseTestCase
@@ -14,6 +15,7 @@ from .case import DatabaseTestCase
 from .exceptions import OptionError, UsageError
 from .migrating import MigratingDatabase
 from .revision_tests import RevisionTests
+from .wording import suggestion
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -85,7 +87,8 @@ class MigrationTestCase(BaseMigrationTestCase, DatabaseTestCase):
         test migrates to. What is open in ``self.session`` and ``self.connection`` is committed
         first, as whatever a migration finds has been.
 
-        :param revision: anything that ``alembic upgrade`` or ``alembic downgrade`` takes.
+        :param revision: as for ``alembic upgrade`` or ``alembic downgrade``, such as ``"ae1027"``,
+            ``"head"``, ``"base"`` or ``"-1"``.
         :raises OptionError: the migrations are not there, or ``env.py`` cannot be run.
         :raises UsageError: there is no such revision.
         """
@@ -97,7 +100,10 @@ class MigrationTestCase(BaseMigrationTestCase, DatabaseTestCase):
         migrating.forget_connections(test.given.get("connection"))
 
     def table(self, name: str) -> Table:
-        """Return a table as it is in the database now."""
+        """Return a table as it is in the database now.
+
+        :raises UsageError: there is none of that name.
+        """
         with self.engine.connect() as connection:
             return _reflected(connection, name)
 
@@ -126,13 +132,25 @@ class AsyncMigrationTestCase(BaseMigrationTestCase, AsyncDatabaseTestCase):
             lifecycle.spare = await self.engine.connect()
 
     async def table(self, name: str) -> Table:
-        """Return a table as it is in the database now."""
+        """Return a table as it is in the database now.
+
+        :raises UsageError: there is none of that name.
+        """
         async with self.engine.connect() as connection:
             return await connection.run_sync(_reflected, name)
 
 
 def _reflected(connection: Connection, name: str) -> Table:
-    return Table(name, MetaData(), autoload_with=connection)
+    if not isinstance(name, str):
+        raise UsageError(f'table() was given {name!r}; write the name of a table, such as "users"')
+    schema, _, table = name.rpartition(".")
+    try:
+        return Table(table, MetaData(), schema=schema or None, autoload_with=connection)
+    except NoSuchTableError:
+        prefix = schema and f"{schema}."
+        names = inspect(connection).get_table_names(schema or None)
+        hint = suggestion(name, [f"{prefix}{one}" for one in names], "there are:")
+        raise UsageError(f"there is no table {name!r}; {hint}") from None
 
 
 _SEVERAL = """\

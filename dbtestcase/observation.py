@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, inspect, literal_column, select, table
 
+from .tables import execute_again_if_stale
 from .wording import counted
 
 if TYPE_CHECKING:
-    from sqlalchemy import Row, Select, Table, TableClause
+    from sqlalchemy import Select, Table, TableClause
     from sqlalchemy.engine import Connection
 
 # Where there are more rows, only their number is looked at.
@@ -23,9 +24,26 @@ class Content(NamedTuple):
     """What is in a table."""
 
     size: int  # how many rows
+    columns: Sequence[str]
+    key: Sequence[str]  # the columns that identify a row
 
-    #: All rows as texts, by their primary keys; None if there are too many.
-    rows: Mapping[str, str] | None
+    #: All rows, each value as text; None if there are too many.
+    rows: Sequence[tuple[str, ...]] | None
+
+    def identified(self, columns: Sequence[str]) -> dict[Any, tuple[str, ...]]:
+        """Return those ``columns`` of each row by its key, else by them and how often they were."""
+        key = _places(self.key, columns) if set(self.key) <= set(columns) else []
+        places = _places(columns, self.columns)
+        seen: Counter[tuple[str, ...]] = Counter()
+        found: dict[Any, tuple[str, ...]] = {}
+        for row in self.rows or ():
+            values = tuple(row[place] for place in places)
+            if key:
+                found[tuple(values[place] for place in key)] = values
+            else:
+                seen[values] += 1
+                found[values, seen[values]] = values
+        return found
 
 
 #: By the name of the table.
@@ -35,6 +53,7 @@ Observation = Mapping[str, Content]
 def observe(connection: Connection, known: Iterable[Table]) -> Observation:
     """Return what is in all tables, of the default schema and of those of ``known`` ones."""
     inspector = inspect(connection)
+    connection = connection.execution_options(compiled_cache=None)  # which has columns as they were
     default = inspector.default_schema_name
     keys = {
         (one.schema if one.schema != default else None, one.name): [
@@ -71,38 +90,35 @@ def changes(before: Observation, after: Observation) -> list[str]:
 def _content(connection: Connection, one: TableClause, key: Sequence[str], most: int) -> Content:
     most = min(most, _COMPARED_IN_TABLE)
     everything: Select[Any] = select(literal_column("*")).select_from(one)
-    rows = connection.execute(everything.limit(most + 1)).all()
+    result = execute_again_if_stale(connection, everything.limit(most + 1))
+    columns = list(result.keys())
+    rows = [tuple(map(_text, row)) for row in result]
     if len(rows) > most:
-        return Content(connection.scalar(select(func.count()).select_from(one)) or 0, None)
-    return Content(len(rows), dict(_identified(rows, key)))
+        size = connection.scalar(select(func.count()).select_from(one)) or 0
+        return Content(size, columns, key, None)
+    return Content(len(rows), columns, key, rows)
 
 
-def _identified(rows: Iterable[Row[Any]], key: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each row with what identifies it: its key, else itself and how often it has been."""
-    seen: Counter[str] = Counter()
-    for row in rows:
-        text = _text(row)
-        if key:
-            yield _text(row._mapping[name] for name in key), text
-        else:
-            seen[text] += 1
-            yield f"{text} {seen[text]}", text
+def _text(value: Any) -> str:
+    return repr(bytes(value) if isinstance(value, memoryview) else value)
 
 
-def _text(values: Iterable[Any]) -> str:
-    return repr([bytes(one) if isinstance(one, memoryview) else one for one in values])
+def _places(names: Iterable[str], columns: Sequence[str]) -> list[int]:
+    return [columns.index(name) for name in names]
 
 
 def _differences(before: Content, after: Content) -> Iterator[str]:
+    yield from (f"column {name} added" for name in after.columns if name not in before.columns)
+    yield from (f"column {name} dropped" for name in before.columns if name not in after.columns)
     if before.rows is None or after.rows is None:
         more = after.size - before.size
         if more:
             yield f"{abs(more):,} {'more' if more > 0 else 'fewer'}, of too many to compare them"
         return
-    inserted = len(after.rows.keys() - before.rows.keys())
-    deleted = len(before.rows.keys() - after.rows.keys())
-    both = before.rows.keys() & after.rows.keys()
-    updated = sum(before.rows[key] != after.rows[key] for key in both)
+    shared = [name for name in after.columns if name in before.columns]
+    old, new = before.identified(shared), after.identified(shared)
+    inserted, deleted = len(new.keys() - old.keys()), len(old.keys() - new.keys())
+    updated = sum(old[key] != new[key] for key in old.keys() & new.keys())
     for number, what in ((inserted, "inserted"), (updated, "updated"), (deleted, "deleted")):
         if number:
             yield f"{number:,} {what}"

@@ -51,7 +51,7 @@ class Rows:
         self._names = _names(self._source)
         self._columns = _columns(self._source)
         self._key = inspect(self._source).primary_key
-        criteria = [of_condition(condition, connection) for condition in conditions]
+        criteria = [of_condition(condition, self._source, connection) for condition in conditions]
         criteria += [of_value(name, self.column(name), values[name]) for name in values]
         #: What the database compares, and what Python does.
         self._compared = [one for one in criteria if one.document is None]

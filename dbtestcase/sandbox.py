@@ -36,7 +36,7 @@ class Sandbox:
         self.sequences: object = None  # where they stand at the start of each test, if they do
         self._stack = SavepointStack()
         self.uncommitted = self._stack.uncommitted
-        self._test = ""
+        self.test = ""  # which one runs
         self._test_savepoint: Savepoint | None = None
         self._owners: dict[int, Owner] = {}
         self._noted: Savepoint | None = None  # where the statement was noted as a write
@@ -52,7 +52,7 @@ class Sandbox:
 
     def start_test(self, test: str) -> None:
         """Begin ``test``: nested in the class's transaction where there is one."""
-        self._test = test
+        self.test = test
         self._violations.clear()
         self.link.start_test()
         if self._stack.began:
@@ -69,7 +69,7 @@ class Sandbox:
             if self._stack.began:
                 self.link.call(self._undo_test)
         finally:
-            self._test = ""
+            self.test = ""
         if self._violations and all(map(violations.was_swallowed, self._violations)):
             raise self._violations[0]
 
@@ -254,7 +254,7 @@ class Sandbox:
         self._owners.clear()
 
     def _where(self) -> str:
-        return self._test or "the set-up of the class"
+        return self.test or "the set-up of the class"
 
     def _violate(self, error: IsolationError) -> IsolationError:
         self._violations.append(error)

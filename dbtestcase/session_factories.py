@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from unittest import IsolatedAsyncioTestCase
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import UnboundExecutionError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 Redirect = Callable[[Engine], None]
+
+_classes: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # of sync sessions, by async maker
 
 
 class SessionFactories:
@@ -96,9 +99,10 @@ class SessionFactories:
             get_bind = self._get_bind(session_class.class_, maker)
             undo.enter_context(_replaced(session_class.class_, "get_bind", get_bind))
         else:
+            routed = _class_of(maker, session_class)
             get_bind = self._get_bind(session_class, maker)
-            routed = type(session_class.__name__, (session_class,), {"get_bind": get_bind})
             undo.enter_context(_replaced(maker, "kw", {**maker.kw, "sync_session_class": routed}))
+            undo.enter_context(_replaced(routed, "get_bind", get_bind))
 
     def _get_bind(self, session_class: type[Session], maker: Any) -> Callable[..., Any]:
         """Return a ``get_bind`` that does as the application's, and leads to the test."""
@@ -185,6 +189,14 @@ def _is_async(maker: Any) -> bool:
     from sqlalchemy.ext.asyncio import async_sessionmaker
 
     return isinstance(maker, async_sessionmaker)
+
+
+def _class_of(maker: Any, session_class: type[Session]) -> Any:
+    """Return the class of what ``maker`` makes in any test class: sessions outlive one."""
+    found = _classes.get(maker)
+    if found is None or found.__base__ is not session_class:
+        found = _classes[maker] = type(session_class.__name__, (session_class,), {})
+    return found
 
 
 def _binds(maker: Any) -> Iterator[Engine]:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import TableClause, inspect
+from sqlalchemy import TableClause, inspect, text
 
 from .rows import SHOWN_COLUMNS
-from .tables import table_names
+from .tables import execute_again_if_stale, table_names
 from .wording import counted, cut
 
 if TYPE_CHECKING:
@@ -42,17 +42,27 @@ class TableImage(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[tuple[Any, ...]]
 
+    def only(self, columns: Sequence[str]) -> TableImage:
+        """Return the image of some columns."""
+        places = [self.columns.index(name) for name in columns]
+        return TableImage(columns, [tuple(row[place] for place in places) for row in self.rows])
+
 
 class TableDifference:
-    """What happened to a table from one image of it to another.
+    """What happened to the rows of a table from one image of it to another.
+
+    Of columns that are in one of the images only, as after ``ALTER TABLE``, nothing is said.
 
     :param key: the columns of its primary key. If it has none, an update is a row that is gone and
         another that is new.
     """
 
     def __init__(self, before: TableImage, after: TableImage, key: Sequence[str]) -> None:
+        if before.rows and after.rows and before.columns != after.columns:
+            shared = [name for name in after.columns if name in before.columns]
+            before, after = before.only(shared), after.only(shared)
         self._columns = after.columns or before.columns
-        self._key = key
+        self._key = key if set(key) <= set(self._columns) else []
         old, new = self._by_key(before), self._by_key(after)
         self._inserted = [new[one] for one in new if one not in old]
         self._deleted = [old[one] for one in old if one not in new]
@@ -143,7 +153,8 @@ def _filled(connection: Connection, names: Sequence[str]) -> Iterator[str]:
 
 
 def _image(connection: Connection, name: str) -> TableImage:
-    result = connection.exec_driver_sql(f"SELECT * FROM {_quoted(connection, name)}")  # noqa: S608
+    query = text(f"SELECT * FROM {_quoted(connection, name)}".replace(":", r"\:"))  # noqa: S608
+    result = execute_again_if_stale(connection, query)
     columns = tuple(result.keys())
     return TableImage(columns, [tuple(map(_comparable, row)) for row in result])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy.exc import NotSupportedError
 from sqlalchemy.sql import FromClause
 
 from .aliases import ByAlias, DatabaseOptions
@@ -12,7 +13,8 @@ from .exceptions import UsageError
 from .wording import suggestion
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy import Executable
+    from sqlalchemy.engine import Connection, CursorResult
 
 
 def table_name(target: Any) -> str:
@@ -38,6 +40,18 @@ def table_names(connection: Connection, options: DatabaseOptions) -> list[str]:
 def schemas_of(options: DatabaseOptions, default: str | None) -> list[str]:
     """Return the schemas, other than the ``default`` one, that known tables are in."""
     return sorted({str(table.schema) for table in options.tables()} - {"None", str(default)})
+
+
+def execute_again_if_stale(connection: Connection, query: Executable) -> CursorResult[Any]:
+    """Return the result of a ``query`` for all columns that a table has now.
+
+    A driver that has prepared it, when the table had others, finds that out and forgets it.
+    """
+    try:
+        return connection.execute(query)
+    except NotSupportedError:
+        connection.rollback()
+        return connection.execute(query)
 
 
 def source_of(

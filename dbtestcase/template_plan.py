@@ -44,7 +44,8 @@ def plan(case: Any, alias: str, options: DatabaseOptions, backend: Backend) -> P
         schema += alias
     fingerprint = schema + "".join(code_digest(hook.__func__, case) for hook in hooks)
     used = (attributes_used(hook.__func__, case).items() for hook in hooks)
-    key = (backend, options.metadata, options.migrations, schema, hooks, *map(frozenset, used))
+    source = options.metadata if options.migrations is None else options.migrations
+    key = (backend, source, schema, hooks, *map(frozenset, used))
     return Plan(key, fingerprint, build, options.migrations is not None)
 
 

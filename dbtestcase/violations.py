@@ -41,6 +41,12 @@ def stale_connection(test: str) -> StaleConnectionError:
     return StaleConnectionError(_STALE.format(test=test))
 
 
+def unreturned_connection(test: str, sql: str, opened_at: str) -> StaleConnectionError:
+    """Return the error for a connection that ``test`` has opened and not closed."""
+    last = sql.strip() or "(nothing)"
+    return StaleConnectionError(_UNRETURNED.format(test=test, sql=last, opened_at=opened_at))
+
+
 def was_swallowed(error: BaseException) -> bool:
     """Tell whether ``error`` was caught before it reached the test runner.
 
@@ -73,6 +79,15 @@ _STALE = """\
 This connection was left in the middle of a transaction when {test} ended; that transaction \
 has been rolled back with the test.
   To fix this, close the connection in that test or in its tearDown."""
+
+_UNRETURNED = """\
+{test}: a connection was still open when the test ended. What it had executed last:
+      {sql}
+      on the connection opened at {opened_at}
+  All that it did is undone. In production the pool would miss it, until nobody gets one any more.
+  To fix this, close it where it is opened, best in a with block; or, if the test is to have it to \
+the end, let it self.addCleanup(connection.close). One for all tests of the class belongs into \
+setUpClass."""
 
 _WOULD_END = """\
 {test}: this statement would commit the transaction around the test, so it was not executed:

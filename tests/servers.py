@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import unittest
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.engine import Connection
@@ -15,17 +17,51 @@ from sqlalchemy.pool import NullPool
 from dbtestcase.backends.server import PREFIX
 from dbtestcase.provision import provisioner
 
-#: Without these, tests of a server are skipped; DBTESTCASE_REQUIRE makes that a failure.
 POSTGRESQL = os.environ.get("DBTESTCASE_POSTGRESQL", "")
 MYSQL = os.environ.get("DBTESTCASE_MYSQL", "")
 
-needs_postgresql = unittest.skipUnless(POSTGRESQL, "DBTESTCASE_POSTGRESQL names no server")
-needs_mysql = unittest.skipUnless(MYSQL, "DBTESTCASE_MYSQL names no server")
+T = TypeVar("T")
+TITLES = ("SQLite", "PGlite", "pgserver", "PostgreSQL", "MariaDB/MySQL")
+
+
+def required(names: str) -> set[str]:
+    """Return the backends that ``names`` lists, as DBTESTCASE_REQUIRE does.
+
+    :raises ValueError: there is no such backend.
+    """
+    found = set(filter(None, map(str.strip, names.split(","))))
+    unknown = ", ".join(sorted(found - {*TITLES}))
+    if unknown:
+        raise ValueError(f"DBTESTCASE_REQUIRE: {unknown} is unknown; write {', '.join(TITLES)}")
+    return found
+
+
+REQUIRED = required(os.environ.get("DBTESTCASE_REQUIRE", ""))
+
+
+def needs(title: str, missing: str, required: Collection[str] = REQUIRED) -> Callable[[T], T]:
+    """Return a decorator for tests of a backend, which are skipped out loud if it is not here.
+
+    :param missing: why it is not, empty if it is.
+    :raises RuntimeError: it is one of the ``required``.
+    """
+    if missing and title in required:
+        raise RuntimeError(f"DBTESTCASE_REQUIRE names {title}, which is not here: {missing}")
+    if missing:
+        print(f"SKIPPED: tests of {title}: {missing}", file=sys.stderr)
+    return unittest.skipIf(bool(missing), missing)
+
+
+needs_postgresql = needs(
+    "PostgreSQL", "" if POSTGRESQL else "DBTESTCASE_POSTGRESQL names no server"
+)
+needs_mysql = needs("MariaDB/MySQL", "" if MYSQL else "DBTESTCASE_MYSQL names no server")
 
 __all__ = [
     "MYSQL",
     "POSTGRESQL",
     "PREFIX",
+    "needs",
     "needs_mysql",
     "needs_postgresql",
     "postgresql_role",

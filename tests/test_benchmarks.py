@@ -8,6 +8,8 @@ import sys
 import unittest
 from pathlib import Path
 
+from .servers import needs_mysql, needs_postgresql
+
 ROOT = Path(__file__).parent.parent
 ON_SQLITE = ["sync-sqlite", "async-sqlite", "classes-sqlite", "reset-sqlite", "import"]
 ON_SQLITE += [f"scale-{what}-sqlite" for what in ("tests", "classes", "tables", "rows", "workers")]
@@ -48,7 +50,7 @@ class Benchmarks(unittest.TestCase):
         self.assertIn("left out: DBTESTCASE_POSTGRESQL names no server", output)
         self.assertIn("left out: DBTESTCASE_MYSQL names no server", output)
 
-    @unittest.skipUnless(os.environ.get("DBTESTCASE_POSTGRESQL"), "needs a server")
+    @needs_postgresql
     def test_postgresql(self) -> None:
         groups = ["sync-postgresql", "async-postgresql", "classes-postgresql"]
         groups += ["recording-postgresql", "reset-postgresql", "truncation", "truncation-tables"]
@@ -57,9 +59,10 @@ class Benchmarks(unittest.TestCase):
         output = benchmark("--only", *groups, DBTESTCASE_POSTGRESQL=server)
         self.check_measured(output, groups)
 
-    @unittest.skipUnless(os.environ.get("DBTESTCASE_MYSQL"), "needs a server")
+    @needs_mysql
     def test_mysql(self) -> None:
-        groups = ["sync-mysql", "async-mysql", "classes-mysql"]
+        groups = ["sync-mysql", "async-mysql", "classes-mysql", "reset-mysql"]
+        groups += ["truncation-mysql", "truncation-tables-mysql"]
         server = os.environ["DBTESTCASE_MYSQL"]
         output = benchmark("--only", *groups, DBTESTCASE_MYSQL=server)
         self.check_measured(output, groups)

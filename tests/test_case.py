@@ -445,7 +445,9 @@ class BrokenIsolation(unittest.TestCase):
                 self.assertEqual(kept[0].execute(select(User)).all(), [])
                 kept[0].close()
 
-        inner.passed(self, inner.run(Leaking), 2)
+        result = inner.run(Leaking)
+        self.assertIn("Leaking.test_1_leaves_it_open", inner.only_error(self, result))
+        self.assertEqual(result.testsRun, 2)
 
     def test_connection_from_the_pool_starts_anew(self) -> None:
         class Pooled(Inner):

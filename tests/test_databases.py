@@ -10,6 +10,7 @@ from unittest import mock
 
 from sqlalchemy import (
     MetaData,
+    String,
     create_engine,
     delete,
     func,
@@ -39,7 +40,7 @@ from dbtestcase.class_database import ClassDatabase
 
 from . import inner
 from .models import Base, User, app_async_engine, app_engine, register
-from .servers import POSTGRESQL, needs_postgresql
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
 
 events_engine = create_engine("sqlite:////unreachable/events.db")
 events_async_engine = create_async_engine("sqlite+aiosqlite:////unreachable/events.db")
@@ -52,7 +53,7 @@ class EventBase(DeclarativeBase):
 class Event(EventBase):
     __tablename__ = "events"
     id: Mapped[int] = mapped_column(primary_key=True)
-    what: Mapped[str] = mapped_column(unique=True)
+    what: Mapped[str] = mapped_column(String(100), unique=True)
 
 
 class Namesake(EventBase):
@@ -294,7 +295,7 @@ class EveryPair:
             ),
             (
                 lambda: self.assertDatabaseEmpty(using="x"),
-                "there is no database 'x'; there is 'default' and 'analytics'",
+                "there is no database 'x'; there is default, analytics",
             ),
             (
                 lambda: self.assertDatabaseCount("tags", 0),
@@ -390,6 +391,47 @@ class SyncTruncationOnPostgreSQL(EveryPair, Sync):
 class AsyncTemplateOnPostgreSQL(EveryPair, Async):
     databases = both(analytics=POSTGRESQL or "sqlite://")
     isolation = "template"
+
+
+@needs_mysql
+class SyncSQLiteAndMariaDB(EveryPair, Sync):
+    databases = both(analytics=MYSQL or "sqlite://")
+
+
+@needs_mysql
+class AsyncMariaDBAndSQLite(EveryPair, Async):
+    databases = both(default=MYSQL or "sqlite://")
+
+
+@needs_mysql
+class SyncTruncationTwoOnMariaDB(EveryPair, Sync):
+    databases = both(MYSQL or "sqlite://", MYSQL or "sqlite://")
+    isolation = "truncation"
+
+
+@needs_mysql
+class AsyncTemplateOnMariaDB(EveryPair, Async):
+    databases = both(analytics=MYSQL or "sqlite://")
+    isolation = "template"
+
+
+@needs_mysql
+@needs_postgresql
+class AsyncPostgreSQLAndMariaDB(EveryPair, Async):
+    databases = both(POSTGRESQL or "sqlite://", MYSQL or "sqlite://")
+
+
+class SyncTwoOnPGServer(EveryPair, Sync):
+    databases = both("pgserver://", "pgserver://")
+
+
+class AsyncTruncationOnPGServer(EveryPair, Async):
+    databases = both(analytics="pgserver://")
+    isolation = "truncation"
+
+
+class AsyncPGServerAndPGlite(EveryPair, Async):
+    databases = both("pgserver://", "pglite://")
 
 
 def log_event(what: str) -> None:
@@ -641,7 +683,7 @@ class SetUp(unittest.TestCase):
                 self.assertIs(self.session_of("default"), self.session)
                 register("bob")
                 self.assertDatabaseCount("users", 1, using="default")
-                with self.assertRaisesRegex(UsageError, "'other'; there is 'default'"):
+                with self.assertRaisesRegex(UsageError, "'other'; there is default"):
                     self.engine_of("other")
 
         inner.passed(self, inner.run(One), 1)
@@ -730,7 +772,7 @@ class Options(unittest.TestCase):
             ),
             (
                 {"default": {"isolation": "template"}},
-                "no option 'isolation' of one database; there is 'database', 'metadata', 'migrat",
+                "no option 'isolation' of one database; there is database, metadata, migrat",
             ),
             ({"default": {"metadata": 1}}, 'databases["default"]: metadata = 1 is neither a Meta'),
             ({"default": {"database": 1}}, 'databases["default"]: database = 1 is not a string'),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from dbtestcase.backends import backend_for, base
+from dbtestcase.backends.dead_servers import hold
 from dbtestcase.doctor import examine
 
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
@@ -84,6 +84,20 @@ class Doctor(Machine):
         self.assertIn("MISSING  files         Cannot create test databases in /nowhere/at", said)
         self.assertIn("\n" + " " * 25 + "To fix this, name an existing directory", said)
 
+    def test_what_was_kept_in_short(self) -> None:
+        directory = self.home / "cache" / "dbtestcase" / "sqlite"
+        directory.mkdir(parents=True)
+        for hours in (30, 75, 50):
+            path = directory / f"{hours}.sqlite"
+            path.write_bytes(bytes(500_000))
+            os.utime(path, (time.time() - (hours - 0.5) * 3600,) * 2)
+        _, said = self.dbtestcase("doctor", "sqlite://")
+        self.assertIn(
+            f"template      3 of them, 1.5 MB, last used 1 day to 3 days ago, in {directory}\n",
+            said,
+        )
+        self.assertIn("To list and remove: python -m dbtestcase clean sqlite://", said)
+
     def test_named_databases_only(self) -> None:
         status, said = self.dbtestcase("doctor", "sqlite://")
         self.assertEqual(status, 0, said)
@@ -137,7 +151,7 @@ class OnPostgreSQL(Machine):
         status, said = self.dbtestcase("doctor", url.render_as_string(hide_password=False))
         self.assertEqual(status, 1, said)
         self.assertRegex(said, r"MISSING +server +PostgreSQL cannot be reached at .*:\*\*\*@")
-        self.assertIn("To fix this, start the server", said)
+        self.assertEqual(said.count("To fix this, start the server"), 1, said)
         self.assertNotIn("secret", said)
 
     def test_clean_removes_templates(self) -> None:
@@ -222,15 +236,13 @@ class Clean(Machine):
     def test_files_of_a_server_that_died(self) -> None:
         dead, alive = self.files / "dbtestcase-dead", self.files / "dbtestcase-alive"
         for directory in (dead, alive):
-            directory.mkdir()
+            directory.mkdir(0o700)
             (directory / "log").touch()
-            listener = socket.socket(socket.AF_UNIX)
-            self.addCleanup(listener.close)
-            listener.bind(str(directory / ".s.PGSQL.5432"))
-            listener.listen()
+            in_use = hold(directory)
             if directory == dead:
-                listener.close()
-            self.age(directory)
+                os.close(in_use)
+            else:
+                self.addCleanup(os.close, in_use)
         _, said = self.dbtestcase("clean", "--yes", "pglite://")
         self.assertIn(f"{dead}, of a server that has died", said)
         self.assertEqual(list(self.files.iterdir()), [alive])

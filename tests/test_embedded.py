@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine, text
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 import dbtestcase
@@ -132,6 +132,86 @@ class InOneProcess(unittest.TestCase):
         inner.passed(self, inner.run(case), 2)
 
 
+def building(metadata: MetaData) -> list[object]:
+    """Return a list that gets an item whenever the tables of ``metadata`` are made."""
+    built: list[object] = []
+    event.listen(metadata, "after_create", lambda target, *args, **kwargs: built.append(target))
+    return built
+
+
+class BuiltOnce(unittest.TestCase):
+    """What each class adds has the first number, so that it starts from what was built."""
+
+    def cases(self, metadata: MetaData, *isolations: str, **attributes: Any) -> list[type[Any]]:
+        table = metadata.tables["a"]
+
+        def test(self: Any) -> None:
+            self.assertDatabaseEmpty()
+            self.session.execute(table.insert())
+            self.session.commit()
+            self.assertDatabaseHas("a", id=1)
+
+        async def async_test(self: Any) -> None:
+            await self.assertDatabaseEmpty()
+            await self.session.execute(table.insert())
+            await self.session.commit()
+            await self.assertDatabaseHas("a", id=1)
+
+        return [
+            type(
+                f"{base.__name__}{number}",
+                (base,),
+                {"metadata": metadata, "isolation": isolation, "test": test_of_it, **attributes},
+            )
+            for number, isolation in enumerate(isolations)
+            for base, test_of_it in (
+                (DatabaseTestCase, test),
+                (AsyncDatabaseTestCase, async_test),
+            )
+        ]
+
+    def test_for_classes_of_all_isolations(self) -> None:
+        metadata = metadata_with("a", "b")
+        built = building(metadata)
+        of_pgserver = {"database": "pgserver://"}
+        rolled_back = self.cases(metadata, "transaction", reset_sequences=True, **of_pgserver)
+        committing = self.cases(metadata, "template", "truncation", **of_pgserver)
+        inner.passed(self, inner.run(*rolled_back, *committing, *rolled_back), 8)
+        self.assertEqual(len(built), 1)
+
+    def test_for_classes_that_commit(self) -> None:
+        metadata = metadata_with("a", "b")
+        built = building(metadata)
+        cases = self.cases(metadata, "truncation", "template", database="pgserver://")
+        inner.passed(self, inner.run(*cases), 4)
+        self.assertEqual(len(built), 1)
+
+    def test_before_sequences_are_reset(self) -> None:
+        for url in URLS:
+            metadata = metadata_with("a")
+            built = building(metadata)
+            [first, _] = self.cases(metadata, "transaction", database=url)
+            others = self.cases(metadata, "transaction", database=url, reset_sequences=True)
+            with self.subTest(url):
+                inner.passed(self, inner.run(first, *others), 3)
+                self.assertEqual(len(built), 1)
+
+    def test_again_only_once_for_classes_within_a_test(self) -> None:
+        metadata = metadata_with("a")
+        built = building(metadata)
+        of_pgserver = {"database": "pgserver://", "reset_sequences": True}
+        within = self.cases(metadata, "truncation", "transaction", "template", **of_pgserver)
+
+        def test(self: Any) -> None:
+            self.session.execute(metadata.tables["a"].insert())
+            inner.passed(self, inner.run(*within), 6)
+            self.assertDatabaseCount("a", 1)
+
+        around = sync_case(metadata, database="pgserver://", test_1=test)
+        inner.passed(self, inner.run(around), 2)
+        self.assertEqual(len(built), 2)
+
+
 class Isolations(unittest.TestCase):
     def test_one_that_pglite_has_not_fails_the_test_that_asks_for_it_only(self) -> None:
         metadata = metadata_with("a")
@@ -175,6 +255,32 @@ class Options(unittest.TestCase):
             with self.subTest(url), self.assertRaises(OptionError) as raised:
                 type("Wrong", (DatabaseTestCase,), {"database": url})
             self.assertIn(hint, str(raised.exception))
+
+
+class Packages(unittest.TestCase):
+    """What ``pip install dbtestcase`` alone does not bring."""
+
+    SCRIPT = """
+import sys
+sys.modules[sys.argv[2]] = None
+from tests.test_embedded import inner, metadata_with, sync_case
+result = inner.run(sync_case(metadata_with("a"), database=sys.argv[1]))
+print(*[text for _, text in result.errors])
+"""
+
+    def test_one_that_is_missing(self) -> None:
+        for url in URLS:
+            for package in ("platformdirs", "filelock"):
+                said = subprocess.run(
+                    [sys.executable, "-W", "error", "-c", self.SCRIPT, url, package],
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                ).stdout
+                with self.subTest(url, package=package):
+                    self.assertIn(f"needs the package {package}, which is not installed", said)
+                    self.assertIn(f"pip install 'dbtestcase[{url.rstrip(':/')}]'", said)
 
 
 class AtTheEnd(unittest.TestCase):

@@ -210,6 +210,7 @@ class What(unittest.TestCase):
                 self.fail()
 
         [message] = failures(Case, DBTESTCASE_KEEP="1")
+        self.assertEqual(message.count("The database is kept, as it was then."), 2)
         self.assertIn("    users: 1 inserted\n    new: created, 1 row (other)\n", message)
         self.assertIn("test.other.sqlite", message)
         for kept in message.split("rm -r ")[1:]:
@@ -413,14 +414,6 @@ class Variables(unittest.TestCase):
         self.assertIn("never awaited", message)
         self.assertIn("Until it failed, the test executed 1 query:\n  1. INSERT INTO us", message)
 
-    def test_wrong_value(self) -> None:
-        class Case(Inner):
-            def test(self) -> None: ...
-
-        for value, hint in [("fail", "did you mean failed?"), ("1", "write failed or all")]:
-            [message] = failures(Case, DBTESTCASE_SQL=value)
-            self.assertIn(f".Case: DBTESTCASE_SQL={value} does not exist; {hint}\n", message)
-
     def test_kept_file_is_private_and_not_reused(self) -> None:
         class Case(Inner):
             def test(self) -> None:
@@ -433,6 +426,8 @@ class Variables(unittest.TestCase):
         paths = [Path(message.split("sqlite3 ")[1].splitlines()[0]) for message in messages]
         self.assertEqual(paths[0], paths[1])
         self.assertEqual(paths[2], paths[3])
+        self.assertIn("The database is kept, as it was then. To open it:", messages[0])
+        self.assertIn("The database is kept, as it was at another failure of this", messages[1])
         self.assertNotEqual(paths[0], paths[2])
         self.assertEqual(paths[0].parent.stat().st_mode & 0o777, 0o700)
         for path in {*paths}:
@@ -440,6 +435,25 @@ class Variables(unittest.TestCase):
                 names = [name for (name,) in connection.execute("SELECT name FROM users")]
             self.assertEqual(names, ["alice", "bob"])  # as at the first failure
             discard(str(path.parent))
+
+    def test_kept_under_another_isolation(self) -> None:
+        class Case(Inner):
+            isolation = "truncation"
+
+            def tearDown(self) -> None:
+                register("carl")
+
+            def test(self) -> None:
+                register("bob")
+                self.fail()
+
+        [message] = failures(Case, DBTESTCASE_KEEP="1")
+        self.assertIn("The database is kept, as it was then. To open it:", message)
+        path = Path(message.split("sqlite3 ")[1].splitlines()[0])
+        with closing(sqlite3.connect(path)) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM users")]
+        self.assertEqual(names, ["alice", "bob"])
+        discard(str(path.parent))
 
     def test_database_that_cannot_be_kept(self) -> None:
         class Case(Inner):

@@ -16,12 +16,13 @@ import flask_sqlalchemy
 import flask_sqlalchemy_lite
 from flask import Flask
 from sqlalchemy import String, inspect, select
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase, MigrationTestCase
 
 from . import inner
-from .servers import MYSQL, needs_mysql
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
 
 UNREACHABLE = "sqlite:////unreachable/application.db"
 
@@ -247,38 +248,121 @@ class FlaskSQLAlchemy(unittest.TestCase):
 
         inner.passed(self, inner.run(Inner), 2)
 
+
+class FlaskMigrate(unittest.TestCase):
+    def setUp(self) -> None:
+        self.enterContext(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "'get_engine' is deprecated")  # by Flask-Migrate's env.py
+        self.app = create_app()
+        self.migrations = str(write_migrations(self.enterContext(inner.directory())))
+
+    def in_context(self, case: Any) -> Any:
+        """Return a subclass of ``case`` whose schema is made in a context of the application."""
+        app = self.app
+
+        class Inner(case):  # type: ignore[misc]
+            migrations = self.migrations
+            engines = [lambda: engines_of(app)]
+
+            @classmethod
+            def setUpDatabase(cls, connection: Connection) -> None:
+                with app.app_context():
+                    super().setUpDatabase(connection)
+
+        return Inner
+
+    def check(self, database_url: str) -> None:
+        app = self.app
+
+        class Sync(self.in_context(DatabaseTestCase)):  # type: ignore[misc]
+            database = database_url
+
+            def test(self) -> None:
+                app.test_client().post("/users/bob")
+                self.assertDatabaseCount(User, 1)
+                with app.app_context():
+                    self.assertSchemaMatchesModels()
+
+            test_again = test
+
+        class Truncation(Sync):
+            isolation = "truncation"
+
+        class Async(self.in_context(AsyncDatabaseTestCase)):  # type: ignore[misc]
+            database = database_url
+
+            async def test(self) -> None:
+                await asyncio.to_thread(app.test_client().post, "/users/bob")
+                await self.assertDatabaseCount(User, 1)
+                with app.app_context():
+                    await self.assertSchemaMatchesModels()
+
+        class Revisions(MigrationTestCase):
+            database = database_url
+            migrations = self.migrations
+
+            def setUp(self) -> None:
+                super().setUp()
+                self.enterContext(app.app_context())
+
+        tests = unittest.defaultTestLoader.loadTestsFromTestCase(Revisions).countTestCases()
+        inner.passed(self, inner.run(Sync, Truncation, Async, Revisions), 5 + tests)
+
+    def test_generated_env_py(self) -> None:
+        self.check("sqlite://")
+
+    def test_generated_env_py_on_pgserver(self) -> None:
+        self.check("pgserver://")
+
+    @needs_postgresql
+    def test_generated_env_py_on_postgresql(self) -> None:
+        self.check(POSTGRESQL)
+
+    @needs_mysql
+    def test_generated_env_py_on_mysql(self) -> None:
+        self.check(MYSQL)
+
+    def test_without_a_context(self) -> None:
+        Path(self.migrations, "versions", "two.py").write_text(
+            "revision, down_revision = 'two', 'one'\ndef upgrade(): ...\n"  # made by no other test
+        )
+
+        class Inner(DatabaseTestCase):
+            migrations = self.migrations
+
+            def test(self) -> None: ...
+
+        error = inner.only_error(self, inner.run(Inner))
+        self.assertRegex(error, r'Raised while File ".*env.py", line \d+, in get_engine')
+        self.assertIn("with app.app_context(): super().setUpDatabase(connection)", error)
+
     @mock.patch("logging.config.fileConfig")
-    def test_flask_migrate(self, logging: object) -> None:
-        app = create_app()
-        with inner.directory() as directory:
-            migrations = str(write_migrations(directory))
+    def test_upgrade_in_the_set_up_of_the_class(self, logging: object) -> None:
+        app, migrations = self.app, self.migrations
 
-            class Inner(DatabaseTestCase):
-                engines = [lambda: engines_of(app)]
+        class Inner(DatabaseTestCase):
+            engines = [lambda: engines_of(app)]
 
-                @classmethod
-                def setUpClass(cls) -> None:
-                    super().setUpClass()
-                    with app.app_context(), warnings.catch_warnings():
-                        warnings.filterwarnings("ignore", "'get_engine' is deprecated")
-                        flask_migrate.upgrade(migrations)
+            @classmethod
+            def setUpClass(cls) -> None:
+                super().setUpClass()
+                with app.app_context():
+                    flask_migrate.upgrade(migrations)
 
-                def test(self) -> None:
-                    self.assertIn("migrated", inspect(self.connection).get_table_names())
-                    self.assertDatabaseEmpty("migrated")
-                    with app.app_context(), db.engine.begin() as connection:
-                        connection.exec_driver_sql("INSERT INTO migrated VALUES (1)")
-                    self.assertDatabaseCount("migrated", 1)
+            def test(self) -> None:
+                self.assertIn("users", inspect(self.connection).get_table_names())
+                app.test_client().post("/users/bob")
+                self.assertDatabaseCount(User, 1)
 
-                test_again = test
+            test_again = test
 
-            inner.passed(self, inner.run(Inner), 2)
+        inner.passed(self, inner.run(Inner), 2)
 
-            class After(DatabaseTestCase):
-                def test(self) -> None:
-                    self.assertEqual(inspect(self.connection).get_table_names(), [])
+        class After(DatabaseTestCase):
+            def test(self) -> None:
+                self.assertEqual(inspect(self.connection).get_table_names(), [])
 
-            inner.passed(self, inner.run(After), 1)
+        inner.passed(self, inner.run(After), 1)
 
 
 class FlaskSQLAlchemyLite(unittest.TestCase):
@@ -333,8 +417,12 @@ def write_migrations(directory: Path) -> Path:
         "from alembic import op\n"
         "revision, down_revision = 'one', None\n"
         "def upgrade():\n"
-        "    op.create_table('migrated', sa.Column('id', sa.Integer, primary_key=True))\n"
+        "    op.create_table(\n"
+        "        'users',\n"
+        "        sa.Column('id', sa.Integer, primary_key=True),\n"
+        "        sa.Column('name', sa.String(50), nullable=False),\n"
+        "    )\n"
         "def downgrade():\n"
-        "    op.drop_table('migrated')\n"
+        "    op.drop_table('users')\n"
     )
     return migrations

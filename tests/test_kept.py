@@ -78,6 +78,14 @@ class Anywhere:
         subprocess.run(shlex.split(message.split("To remove it:\n")[1]), check=True)
         self.assertIn("in the database:\n    users: 1 inserted\nThe", message)  # type: ignore[attr-defined]
 
+    def test_what_the_test_goes_on_to_work_in(self) -> None:
+        case: Any = failing(self.url)
+        case.isolation = "truncation"
+        message = failure(case, DBTESTCASE_KEEP="1")
+        subprocess.run(shlex.split(message.split("To remove it:\n")[1]), check=True)
+        says = "The database is kept, with all that the test commits until its end. To open it:"
+        self.assertIn(says, message)  # type: ignore[attr-defined]
+
 
 @needs_postgresql
 class OnPostgreSQL(Anywhere, unittest.TestCase):

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, create_engine, insert
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    func,
+    insert,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, synonym
 
 from dbtestcase import Changes, DatabaseTestCase, UsageError, match
@@ -99,6 +109,22 @@ class MappedRows(DatabaseTestCase):
         with self.assertDatabaseChanges({Dog: +1, Animal: +1}):
             self.session.add(Dog(called="ace", bark="wuff"))
             self.session.commit()
+
+    def test_conditions_about_joined_tables(self) -> None:
+        self.assertDatabaseHas(Dog, Animal.called == "rex", Dog.called == "rex", Dog.bark == "woof")
+        self.assertDatabaseHas(Cat, Animal.called == "tom", Cat.called == "tom")
+        self.assertDatabaseHas(Walk, Walk.dog.has(Dog.called == "rex"))
+        for target, condition, message in (
+            (Dog, Walk.day == 7, "walks.day = 7 is about walks too, .* only about rows of dogs\n"),
+            (Animal, Dog.bark == "woof", "about dogs too, .* only about rows of animals\n"),
+        ):
+            with self.assertRaisesRegex(UsageError, message):
+                self.assertDatabaseHas(target, condition)
+
+    def test_conditions_that_call_a_function_for_each_row(self) -> None:
+        array = func.json_array(Animal.called)
+        names = func.json_each(array).table_valued("value", joins_implicitly=True)
+        self.assertDatabaseCount(Animal, 1, names.c.value == "rex")
 
     def test_composite_keys_and_relationships(self) -> None:
         self.assertModelExists(self.walk)

@@ -493,11 +493,24 @@ class Using(WithHistory):
         self.assertIn("'c11'; did you mean 'c1'?", error)
 
     def test_what_is_no_revision(self) -> None:
-        for revision in (1, "", None):
-            with self.subTest(revision):
-                error = self.error(lambda case, to=revision: case.migrate_to(to))
-                self.assertIn(f"UsageError: migrate_to({revision!r}): ", error)
-                self.assertIn('To fix this, write for example migrate_to("head")', error)
+        for wrong in (1, None, "", ["a1"]):
+            error = self.error(lambda case, wrong=wrong: case.migrate_to(wrong))
+            self.assertIn(f"UsageError: migrate_to() was given {wrong!r}, which is no", error)
+            self.assertIn('To fix this, name one by a string, such as "ae1027a6acf"', error)
+
+    def test_unknown_table(self) -> None:
+        for wrong, hint in [
+            ("author", "there is no table 'author'; did you mean 'authors'?"),
+            (library.tables["books"], 'write the name of a table, such as "users"'),
+        ]:
+
+            def test(case: MigrationTestCase, wrong: Any = wrong) -> None:
+                case.migrate_to("a1")
+                case.table(wrong)
+
+            error = self.error(test)
+            self.assertIn("UsageError: ", error)
+            self.assertIn(hint, error)
 
     def test_before_set_up(self) -> None:
         case = type("Case", (MigrationTestCase,), {**self.options, "test": print})

@@ -431,6 +431,11 @@ class Runs(WithHistory):
         inner.passed(self, inner.run(self.case(), self.case(), self.case()), 3)
         self.assertEqual(self.applied.read_text(), "x")
 
+    def test_once_whatever_the_models_are(self) -> None:
+        others = [self.case(database="pgserver://", metadata=MetaData()) for _ in range(2)]
+        inner.passed(self, inner.run(self.case(database="pgserver://"), *others), 3)
+        self.assertEqual(self.applied.read_text(), "x")
+
     @needs_postgresql
     def test_once_for_all_runs_on_a_server(self) -> None:
         self.check_runs(POSTGRESQL)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import unittest
@@ -26,13 +27,15 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, SAWarning
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
 from dbtestcase import DatabaseTestCase, TransactionEndedError, isolation
 from dbtestcase.backends import backend_for, mysql_tables
+from dbtestcase.backends.mysql import MySQLBackend
 from dbtestcase.backends.mysql_statements import autocommit_in, controls, kind_of
+from dbtestcase.exceptions import BackendError
 from dbtestcase.provision import provisioner
 
 from . import inner
@@ -339,6 +342,32 @@ class Rights(unittest.TestCase):
         self.assertNotIn("secret2", message)
 
 
+class OtherServer(unittest.TestCase):
+    """Something that waits for us to speak first, as PostgreSQL does."""
+
+    def setUp(self) -> None:
+        listening = self.enterContext(socket.create_server(("127.0.0.1", 0)))
+        self.url = f"mariadb://root@127.0.0.1:{listening.getsockname()[1]}/test"
+
+    def test_it_is_not_waited_for_without_end(self) -> None:
+        for driver in ("pymysql", "mysqldb"):
+            backend = backend_for(f"{self.url}?connect_timeout=1".replace(":", f"+{driver}:", 1))
+            with (
+                self.subTest(driver),
+                self.assertRaisesRegex(BackendError, "MariaDB or MySQL which listens there"),
+            ):
+                backend.door  # type: ignore[attr-defined]  # noqa: B018
+
+    def test_how_long_it_is_waited_for(self) -> None:
+        for url, seconds in ((self.url, 10), (f"{self.url}?connect_timeout=3", None)):
+            for is_async in (False, True):
+                backend = MySQLBackend(make_url(url))
+                dialect = backend.source(is_async=is_async).dialect
+                arguments = backend.connect_arguments(dialect)
+                with self.subTest(url, is_async=is_async):
+                    self.assertEqual(arguments.get("connect_timeout"), seconds)
+
+
 @needs_mysql
 class Commits(Cases):
     """Statements that commit as a side effect are not executed in a transaction that is shared."""
@@ -553,13 +582,13 @@ class Commits(Cases):
         self.each_driver(test, by_function, only_alice, setUpDatabase=hook)
 
         for driver in drivers():
-            with warnings.catch_warnings():
-                # SQLAlchemy leaves a connection whose rollback fails to the garbage collector.
-                warnings.filterwarnings("ignore", "The garbage collector", SAWarning)
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
                 result = inner.run(self.case(rolled_back, driver=driver, setUpDatabase=hook))
                 self.assertIn("InterleavedTransactionsError", inner.only_error(self, result))
                 del result
                 gc.collect()
+                self.assertEqual([str(each.message) for each in warned], [])
 
     def test_callproc(self) -> None:
         def test(case: Any) -> None:

@@ -65,6 +65,35 @@ class Changes(unittest.TestCase):
             ["new: created, 1 row", "users: dropped"],
         )
 
+    def test_columns(self) -> None:
+        self.assertEqual(
+            self.changed(
+                "ALTER TABLE users ADD COLUMN age INTEGER DEFAULT 3",
+                'ALTER TABLE "odd name" RENAME COLUMN word TO text',
+            ),
+            [
+                "odd name: column text added, column word dropped",
+                "users: column age added",
+            ],
+        )
+
+    def test_rows_of_a_table_that_has_other_columns(self) -> None:
+        self.assertEqual(
+            self.changed(
+                "ALTER TABLE users DROP COLUMN name",
+                "DELETE FROM users WHERE id = 2",
+                'ALTER TABLE "odd name" ADD COLUMN age INTEGER',
+                "INSERT INTO \"odd name\" VALUES ('x', 1)",
+            ),
+            ["odd name: column age added, 1 inserted", "users: column name dropped, 1 deleted"],
+        )
+
+    def test_primary_key_that_is_renamed(self) -> None:
+        self.assertEqual(
+            self.changed("ALTER TABLE users RENAME COLUMN tenant TO owner"),
+            ["users: column owner added, column tenant dropped"],
+        )
+
     def test_many_rows_are_only_counted(self) -> None:
         self.assertEqual(
             self.changed(

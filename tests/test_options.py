@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import unittest
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 import dbtestcase
 from dbtestcase import AsyncDatabaseTestCase, BackendError, DatabaseTestCase, OptionError
@@ -53,6 +56,10 @@ class RefusedAtDefinition(unittest.TestCase):
                 self.assertIn(f"{__name__}.UserTests: ", str(raised.exception))
                 self.assertIn(message, str(raised.exception))
 
+    def test_session_class_of_the_other_colour(self) -> None:
+        with self.assertRaisesRegex(OptionError, "derive the class from AsyncDatabaseTestCase"):
+            type("UserTests", (DatabaseTestCase,), {"session_class": AsyncSession})
+
     def test_in_a_mixin_too(self) -> None:
         class Mixin:
             metdata = Base.metadata
@@ -99,7 +106,7 @@ class HooksRefusedAtDefinition(unittest.TestCase):
         for base in (DatabaseTestCase, AsyncDatabaseTestCase):
             self.refused(base, "did you mean setUpTestData?", setupTestData=plain)
             self.refused(base, "put @classmethod on it", setUpTestData=hook)
-            self.refused(base, "is a coroutine; make it a plain def", setUpDatabase=coroutine)
+            self.refused(base, "nobody awaits; make it a plain def", setUpDatabase=coroutine)
         self.refused(AsyncDatabaseTestCase, "; write asyncSetUpTestData", setUpTestData=coroutine)
         self.refused(DatabaseTestCase, "derive the class from Async", setUpTestData=coroutine)
         self.refused(DatabaseTestCase, "it is for Async", asyncSetUp=coroutine)
@@ -116,6 +123,132 @@ class HooksRefusedAtDefinition(unittest.TestCase):
         self.refused(
             AsyncDatabaseTestCase, "not a coroutine; make it an async def", asyncSetUpClass=plain
         )
+
+    def test_coroutines_that_nobody_awaits(self) -> None:
+        async def phase(self: Any) -> None: ...
+
+        for name in ("setUp", "tearDown"):
+            message = f"UserTests: {name} is a coroutine, which nobody awaits; "
+            self.refused(DatabaseTestCase, f"{message}make it a plain def, or", **{name: phase})
+            fix = f"write async{name[0].upper()}{name[1:]}"
+            self.refused(AsyncDatabaseTestCase, f"{message}{fix}", **{name: phase})
+            of_class: Any = {f"{name}Class": classmethod(phase)}
+            self.refused(DatabaseTestCase, "derive the class from AsyncDatabase", **of_class)
+            self.refused(AsyncDatabaseTestCase, f"{fix}Class", **of_class)
+
+    def test_plain_functions_that_would_be_awaited(self) -> None:
+        def phase(self: Any) -> None: ...
+
+        for name in ("asyncSetUp", "asyncTearDown"):
+            message = f"UserTests: {name} is not a coroutine; make it an async def"
+            self.refused(AsyncDatabaseTestCase, message, **{name: phase})
+
+    def test_generators_that_nobody_runs(self) -> None:
+        def generator(self: Any) -> Any:
+            yield
+
+        async def async_generator(self: Any) -> Any:
+            yield
+
+        for base in (DatabaseTestCase, AsyncDatabaseTestCase):
+            for test in (generator, async_generator):
+                self.refused(base, "test_it is a generator, which nobody runs", test_it=test)
+            self.refused(base, "give what is to happen later to addCleanup", setUp=generator)
+            later = classmethod(generator)
+            self.refused(base, "setUpClass is a generator, which nobody runs", setUpClass=later)
+
+    def test_a_class_method_that_is_none(self) -> None:
+        def phase(self: Any) -> None: ...
+
+        for base in (DatabaseTestCase, AsyncDatabaseTestCase):
+            for name in ("setUpClass", "tearDownClass"):
+                self.refused(base, f"{name} is called on the class; put @cl", **{name: phase})
+
+    def test_both_test_cases_at_once(self) -> None:
+        for bases in (
+            (DatabaseTestCase, AsyncDatabaseTestCase),
+            (AsyncDatabaseTestCase, DatabaseTestCase),
+        ):
+            with self.assertRaises(OptionError) as raised:
+                type("UserTests", bases, {})
+            self.assertEqual(
+                str(raised.exception),
+                f"{__name__}.UserTests: it derives from both DatabaseTestCase and "
+                "AsyncDatabaseTestCase; write one class for the sync tests, and one for the async "
+                "ones",
+            )
+
+
+class SessionOptions(unittest.TestCase):
+    def refused(self, base: type, message: str, **attributes: Any) -> None:
+        with self.assertRaises(OptionError) as raised:
+            type("UserTests", (base,), attributes)
+        self.assertIn(f"UserTests: session_options has {message}", str(raised.exception))
+
+    def test_unknown_ones_are_refused(self) -> None:
+        for base in (DatabaseTestCase, AsyncDatabaseTestCase):
+            message = "'expire_on_comit', which sessions do not take; did you mean 'expire_on_comm"
+            self.refused(base, message, session_options={"expire_on_comit": False})
+            message = "'class_', which sessions do not take; they take autobegin, auto"
+            self.refused(base, message, session_options={"class_": Session, "info": {}})
+
+    def test_known_ones_reach_the_session(self) -> None:
+        class Tests(DatabaseTestCase):
+            session_options: ClassVar[Any] = {"autoflush": False, "info": {"key": 1}}
+
+            def test(self) -> None:
+                self.assertFalse(self.session.autoflush)
+                self.assertEqual(self.session.info, {"key": 1})
+
+        class AsyncTests(AsyncDatabaseTestCase):
+            session_options: ClassVar[Any] = {"autoflush": False, "sync_session_class": Tenants}
+
+            async def test(self) -> None:
+                self.assertFalse(self.session.autoflush)
+                self.assertIsInstance(self.session.sync_session, Tenants)
+
+        inner.passed(self, inner.run(Tests, AsyncTests), 2)
+
+    def test_those_of_a_class_of_the_application(self) -> None:
+        for base in (DatabaseTestCase, AsyncDatabaseTestCase):
+            options = {"session_class": Tenants, "session_options": {"tenant": 1, "info": {}}}
+            type("UserTests", (base,), options)
+            self.refused(
+                base,
+                "'tenantt', which sessions do not take; did you mean 'tenant'?",
+                session_class=Tenants,
+                session_options={"tenantt": 1},
+            )
+            # Its **kwargs may be for itself.
+            type("UserTests", (base,), {**options, "session_options": {"of_its_own": 1}})
+            self.refused(
+                base,
+                "'info', which sessions do not take; they take autoflush",
+                session_class=Closed,
+                session_options={"info": {}},
+            )
+        of_both: Any = {"session_class": AsyncTenants, "session_options": {"tenant": 1}}
+        type("UserTests", (AsyncDatabaseTestCase,), of_both)
+
+    def test_sessions_that_the_application_makes(self) -> None:
+        class Tests(DatabaseTestCase):
+            session_factories: ClassVar[Any] = ["elsewhere:Session"]
+            session_options: ClassVar[Any] = {"of_its_own": 1}
+
+
+class Tenants(Session):
+    def __init__(self, *args: Any, tenant: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.tenant = tenant
+
+
+class AsyncTenants(AsyncSession):
+    sync_session_class = Tenants
+
+
+class Closed(Session):
+    def __init__(self, bind: Any, binds: Any, autoflush: bool, expire_on_commit: bool) -> None:
+        super().__init__(bind, binds=binds, autoflush=autoflush)
 
 
 class RefusedAtSetUp(unittest.TestCase):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 import unittest
+from itertools import product
 from pathlib import Path
 
 import dbtestcase
 from dbtestcase import exceptions
 from dbtestcase.backends import backend_for
 from dbtestcase.options import ISOLATIONS, OPTIONS
+
+from .servers import MYSQL, POSTGRESQL
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -45,11 +49,13 @@ class Readme(unittest.TestCase):
     def test_examples_run(self) -> None:
         examples = [block for block in code_blocks(README) if "TestCase)" in block]
         self.assertGreaterEqual(len(examples), 2)
-        for number, example in enumerate(examples):
-            with self.subTest(number):
+        databases = ["sqlite://", *filter(None, (POSTGRESQL, MYSQL))]
+        for (number, example), database in product(enumerate(examples), databases):
+            with self.subTest(number, database=database):
                 ran = subprocess.run(
                     [sys.executable, "-W", "error", "-c", f"{example}\nunittest.main()"],
                     cwd=ROOT,
+                    env={**os.environ, "DBTESTCASE_DATABASE": database},
                     capture_output=True,
                     text=True,
                     check=False,
@@ -76,10 +82,13 @@ class Readme(unittest.TestCase):
             self.assertIn(f"``{option}``", README)
 
     def test_matrix_of_isolations(self) -> None:
-        urls = ["sqlite://", "pglite://", "pgserver://", "postgresql://host", "mariadb://host"]
-        features = [backend_for(url).features.isolations for url in urls]
-        for isolation in ISOLATIONS:
-            row = [isolation, *("yes" if isolation in one else "no" for one in features)]
+        in_place = "postgresql://host/test?in_place=on"
+        urls = ["sqlite://", "pglite://", "pgserver://", "postgresql://host", in_place]
+        features = [backend_for(url).features for url in (*urls, "mariadb://host")]
+        rows = {name: [name in one.isolations for one in features] for name in ISOLATIONS}
+        rows["clones"] = [one.clones for one in features]
+        for name, cells in rows.items():
+            row = [name, *("yes" if cell else "no" for cell in cells)]
             self.assertIn(row, [line.split() for line in README.splitlines()])
 
     def test_assertions_are_documented(self) -> None:

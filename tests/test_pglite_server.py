@@ -24,6 +24,7 @@ from dbtestcase.backends import node as node_module
 from dbtestcase.exceptions import BackendError
 
 from . import inner
+from .servers import needs
 
 try:
     import asyncpg
@@ -39,6 +40,7 @@ try:
     MISSING = ""
 except (ImportError, BackendError) as error:
     MISSING = str(error)
+needs_it = needs("PGlite", MISSING)
 
 PATIENCE = 30.0
 ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000000000)"
@@ -98,7 +100,7 @@ def cancel(connection: psycopg.Connection[Any], statement: Future[Any]) -> None:
     until(lambda: connection.cancel_safe(timeout=10) or statement.done())
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Serving(unittest.TestCase):
     """What a client sees; every test leaves the one server as it was."""
 
@@ -338,7 +340,7 @@ class Serving(unittest.TestCase):
         self.assertEqual(self.server.socket_directory.stat().st_mode & 0o777, 0o700)
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Saving(unittest.TestCase):
     def test_its_data_is_saved_while_a_client_is_connected(self) -> None:
         server = started(self)
@@ -364,7 +366,7 @@ class Saving(unittest.TestCase):
             self.assertEqual(connection.execute("SELECT 1").fetchall(), [(1,)])
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Living(unittest.TestCase):
     def test_launch_does_not_wait_and_may_be_repeated(self) -> None:
         server = PGliteServer(CACHE)
@@ -468,7 +470,7 @@ def group_is_alive(group: int) -> bool:
     return True
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Installing(unittest.TestCase):
     """With an npm that copies what has been downloaded before."""
 

@@ -23,6 +23,7 @@ from dbtestcase.backends.postgres_server import PostgresServer
 from dbtestcase.exceptions import BackendError
 
 from . import inner
+from .servers import needs
 
 try:
     import asyncpg
@@ -35,6 +36,7 @@ try:
     MISSING = ""
 except (ImportError, BackendError) as error:
     MISSING = str(error)
+needs_it = needs("pgserver", MISSING)
 
 PATIENCE = 30.0
 IS_ROOT = os.geteuid() == 0
@@ -86,7 +88,7 @@ def in_a_child(function: Callable[[], object]) -> str:
     return said
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Serving(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
@@ -134,7 +136,7 @@ class Serving(unittest.TestCase):
         self.assertEqual(stat.S_IMODE((directory / "data").stat().st_mode), 0o700)
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Living(unittest.TestCase):
     def server(self, cache: Path | None = None) -> PostgresServer:
         server = PostgresServer(cache or CACHE)
@@ -255,7 +257,7 @@ class Living(unittest.TestCase):
         self.assertFalse(directory.exists())
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 class Initialising(unittest.TestCase):
     def test_once_whoever_comes_first(self) -> None:
         with inner.directory() as cache:
@@ -317,7 +319,7 @@ class FindingBinaries(unittest.TestCase):
                     self.assertEqual(upper, ("A",))
 
 
-@unittest.skipIf(MISSING, MISSING)
+@needs_it
 @unittest.skipUnless(IS_ROOT, "only root can be somebody else")
 class Root(unittest.TestCase):
     def test_it_runs_as_somebody_else(self) -> None:

@@ -189,6 +189,18 @@ class Template1(unittest.TestCase):
         self.assertIn(f"process {pid} (", str(raised.exception))
 
 
+class Patience(unittest.TestCase):
+    def test_how_long_a_server_is_waited_for(self) -> None:
+        for driver in ("psycopg", "psycopg2"):
+            url = make_url(f"postgresql+{driver}://root@127.0.0.1/test")
+            slow = url.update_query_dict({"connect_timeout": "60"})
+            for given, expected in ((url, {"connect_timeout": 10}), (slow, {})):
+                backend = PostgreSQLBackend(given)
+                dialect = backend.source(is_async=False).dialect
+                with self.subTest(str(given)):
+                    self.assertEqual(backend.connect_arguments(dialect), expected)
+
+
 @needs_postgresql
 class Safety(unittest.TestCase):
     def test_hostile_names(self) -> None:
@@ -299,3 +311,33 @@ class Safety(unittest.TestCase):
         )
         self.assertEqual(set(there.scalars()), set(comments) - {f"dbtestcase_{run}_3"})
         backend.close()
+
+    def test_sequences_of_others_are_left_alone_in_place(self) -> None:
+        schema = f"other_{secrets.token_hex(4)}"
+        in_place = make_url(POSTGRESQL).update_query_dict({"in_place": "on"})
+        numbers = []
+        with postgresql_server() as other:
+            other.exec_driver_sql(f"CREATE SCHEMA {schema} CREATE SEQUENCE number")
+
+            def count(self: Any) -> None:
+                self.assertDatabaseCount("numbered", 0)
+                self.session.execute(numbered.insert())
+                self.session.commit()
+                self.assertDatabaseHas("numbered", id=1)
+                advance = f"SELECT nextval('{schema}.number')"
+                numbers.append(other.exec_driver_sql(advance).scalar())
+
+            metadata = MetaData()
+            numbered = Table("numbered", metadata, Column("id", Integer, primary_key=True))
+            attributes = {
+                "database": in_place.render_as_string(hide_password=False),
+                "metadata": metadata,
+                "reset_sequences": True,
+            }
+            tests = {"test_1": count, "test_2": count}
+            try:
+                case = type("Case", (DatabaseTestCase,), {**attributes, **tests})
+                inner.passed(self, inner.run(case, case), 4)
+            finally:
+                other.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+        self.assertEqual(numbers, [1, 2, 3, 4])

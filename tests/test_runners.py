@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,125 @@ class AsyncTests(AsyncDatabaseTestCase):
         self.assertEqual(os.environ["GREETING"], "hello")
         self.assertTrue(self.directory.is_dir())
         await self.assertDatabaseEmpty()
+"""
+
+
+class Options(unittest.TestCase):
+    """What ``python -m unittest`` can be told, with tests of both colours that fail."""
+
+    def run_suite(self, *options: str) -> tuple[str, str]:
+        """Return what tests that fail print, on both streams."""
+        with TemporaryDirectory() as directory:
+            Path(directory, "test_notes.py").write_text(_NOTES)
+            ran = subprocess.run(
+                [sys.executable, "-W", "error", "-m", "unittest", *options],
+                cwd=directory,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "DBTESTCASE_DATABASE": "sqlite://",
+                    "DBTESTCASE_SQL": "",
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+        self.assertEqual(ran.returncode, 1, ran.stderr)
+        return ran.stdout, ran.stderr
+
+    def failed(self, output: str) -> list[str]:
+        """Return the identifiers in the headings of failures."""
+        return re.findall(r"(?m)^FAIL: test_\w+ \((.*?)\)", output)
+
+    def test_none(self) -> None:
+        printed, said = self.run_suite()
+        self.assertEqual(
+            self.failed(said),
+            [
+                "test_notes.AsyncNotes.test_fails",
+                "test_notes.AsyncNotes.test_sub_tests",
+                "test_notes.Notes.test_fails",
+                "test_notes.Notes.test_sub_tests",
+            ],
+        )
+        self.assertIn("(number=2)", said)
+        self.assertIn("Ran 6 tests", said)
+        for rows in ("1", "2"):
+            self.assertEqual(
+                said.count(f"the test changed in the database:\n    notes: {rows} "), 2
+            )
+        self.assertEqual(printed.split(), ["printed"] * 4)
+
+    def test_first_failure_ends_it(self) -> None:
+        _, said = self.run_suite("--failfast")
+        self.assertEqual(self.failed(said), ["test_notes.AsyncNotes.test_fails"])
+        self.assertIn("Ran 1 test ", said)
+
+    def test_output_is_kept_for_failures(self) -> None:
+        printed, said = self.run_suite("--buffer", "-k", "*otes.test_fails", "-k", "passes")
+        self.assertEqual(printed.split(), ["Stdout:", "printed"] * 2)
+        self.assertEqual(said.count("\nStdout:\nprinted\n"), 2)
+
+    def test_pattern(self) -> None:
+        _, said = self.run_suite("-v", "-k", "test_notes.Notes.test_?a*s")
+        self.assertEqual(
+            re.findall(r"(?m)^(test_\w+) \((.*)\)[^\n]* \.\.\. ", said),
+            [(name, f"test_notes.Notes.{name}") for name in ("test_fails", "test_passes")],
+        )
+
+    def test_local_variables(self) -> None:
+        _, said = self.run_suite("--locals", "-k", "*otes.test_fails")
+        self.assertEqual(said.count("    mine = 42\n"), 2)
+
+    def test_one_by_its_name(self) -> None:
+        _, said = self.run_suite("test_notes.AsyncNotes.test_fails")
+        self.assertEqual(self.failed(said), ["test_notes.AsyncNotes.test_fails"])
+
+
+_NOTES = """
+from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from sqlalchemy import Column, Integer, MetaData, Table, insert
+
+notes = Table("notes", MetaData(), Column("id", Integer, primary_key=True))
+
+class Notes(DatabaseTestCase):
+    metadata = notes.metadata
+
+    def test_fails(self):
+        mine = 42
+        print("printed")
+        self.session.execute(insert(notes))
+        self.assertDatabaseEmpty()
+
+    def test_passes(self):
+        print("printed")
+        self.assertDatabaseEmpty()
+
+    def test_sub_tests(self):
+        for number in (1, 2):
+            with self.subTest(number=number):
+                self.session.execute(insert(notes))
+                self.assertDatabaseCount(notes, 1)
+
+class AsyncNotes(AsyncDatabaseTestCase):
+    metadata = notes.metadata
+
+    async def test_fails(self):
+        mine = 42
+        print("printed")
+        await self.session.execute(insert(notes))
+        await self.assertDatabaseEmpty()
+
+    async def test_passes(self):
+        print("printed")
+        await self.assertDatabaseEmpty()
+
+    async def test_sub_tests(self):
+        for number in (1, 2):
+            with self.subTest(number=number):
+                await self.session.execute(insert(notes))
+                await self.assertDatabaseCount(notes, 1)
 """
 
 

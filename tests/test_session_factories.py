@@ -7,7 +7,18 @@ import threading
 import unittest
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, func, insert, select
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
@@ -603,6 +614,34 @@ class OwnRegistries(unittest.TestCase):
         inner.passed(self, inner.run(Inner), 1)
         self.assertEqual(len(elsewhere.new), 1)
         self.assertEqual([*nowhere.new, *ours.new], [])
+
+    def used_by_the_set_ups_of_two_classes(self, make: async_sessionmaker[Any]) -> None:
+        registry = async_scoped_session(make, lambda: "one for all")
+
+        class First(AsyncCase):
+            session_factories = [registry]
+
+            @classmethod
+            async def asyncSetUpClass(cls) -> None:
+                registry.add(User(name="bob"))
+                await registry.commit()
+
+            async def test(self) -> None:
+                await self.assertDatabaseCount(User, 1)
+
+        class OfAnotherDatabase(First):
+            metadata = [Base.metadata, MetaData()]
+
+        Table("more", OfAnotherDatabase.metadata[1], Column("id", Integer, primary_key=True))
+        inner.passed(self, inner.run(First, OfAnotherDatabase), 2)
+
+    def test_set_ups_of_classes_share_an_async_one(self) -> None:
+        self.used_by_the_set_ups_of_two_classes(
+            async_sessionmaker(create_async_engine(ASYNC_UNREACHABLE))
+        )
+
+    def test_set_ups_of_classes_share_an_async_one_bound_to_nothing(self) -> None:
+        self.used_by_the_set_ups_of_two_classes(async_sessionmaker())
 
     def test_under_truncation_and_async(self) -> None:
         engine = create_async_engine(ASYNC_UNREACHABLE)

@@ -29,8 +29,12 @@ class RawConnections(unittest.TestCase):
                 use(self, raw)
                 connection.close()
 
-            test_transaction = check
-            test_truncation = dbtestcase.isolation("truncation")(check)
+            def test_transaction(self) -> None:
+                self.check()
+
+            @dbtestcase.isolation("truncation")
+            def test_truncation(self) -> None:
+                self.check()
 
         inner.passed(self, inner.run(Case), 2)
 
@@ -41,6 +45,15 @@ class RawConnections(unittest.TestCase):
             case.assertEqual(list(cursor), [("bob",)])
             with case.assertRaises(StopIteration):
                 next(cursor)
+
+        self.passes(use)
+
+    def test_attributes_of_a_cursor_that_are_set(self) -> None:
+        def use(case: Any, raw: Any) -> None:
+            cursor = raw.cursor()
+            cursor.arraysize = 2
+            cursor.execute("SELECT name FROM users ORDER BY name")
+            case.assertEqual(cursor.fetchmany(), [("alice",), ("bob",)])
 
         self.passes(use)
 

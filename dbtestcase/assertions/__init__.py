@@ -7,18 +7,19 @@ them flushes or commits anything, unless it says so.
 
 from __future__ import annotations
 
-from .base import AsyncBlock, Block_co, Outcome_co, PendingAssertion
+from .base import Block_co, Outcome_co
 from .changes import ChangeAssertions
 from .commits import CommitAssertions
 from .constraints import ConstraintAssertions
 from .loading import LoadingAssertions
 from .models import ModelAssertions
+from .pending import AsyncBlock, PendingAssertion, refuse_unused
 from .plans import PlanAssertions
 from .queries import QueryAssertions
 from .rows import RowAssertions
 from .schema import SchemaAssertions
 
-__all__ = ["AsyncBlock", "DatabaseAssertions", "PendingAssertion"]
+__all__ = ["AsyncBlock", "DatabaseAssertions", "PendingAssertion", "refuse_unused"]
 
 
 class DatabaseAssertions(

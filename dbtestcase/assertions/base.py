@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from sqlalchemy.util import greenlet_spawn
-
-from ..aliases import ByAlias, DatabaseOptions, alias_of
+from ..aliases import DEFAULT, ByAlias, DatabaseOptions, alias_of
+from ..exceptions import UsageError
 from ..rows import Rows
-from ..statements import caller
+from .pending import Block, Pending
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
@@ -30,6 +27,7 @@ Outcome_co = TypeVar("Outcome_co", covariant=True)
 #: something for ``with``, or in the async test case for ``async with``.
 Block_co = TypeVar("Block_co", covariant=True)
 Check = Callable[[], None]
+AnyPending = TypeVar("AnyPending", bound=Pending)
 
 
 class TestDatabases(Protocol):
@@ -60,12 +58,20 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
         """Call ``check``, where it may use connections."""
 
     @abstractmethod
-    def _dbtestcase_block(self, block: AbstractContextManager[Any]) -> Block_co:
+    def _dbtestcase_block(self, name: str, block: AbstractContextManager[Any]) -> Block_co:
         """Return ``block`` so that it may use connections as it is entered and left."""
 
     @abstractmethod
+    def _dbtestcase_expect(self, pending: AnyPending) -> AnyPending:
+        """Return ``pending``, which fails the test if it is not used."""
+
+    @abstractmethod
     def _dbtestcase_connect(self, alias: str) -> AbstractContextManager[Connection]:
-        """Return a connection of its own to one of the test's databases."""
+        """Return a connection of its own to one of the test's databases.
+
+        Meanwhile the sessions that the test has used do not flush by themselves: a condition about
+        an object that has expired, such as ``Order.account == alice``, makes its session load it.
+        """
 
     @abstractmethod
     def _dbtestcase_opened(self) -> list[Any]:
@@ -76,8 +82,12 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
         """Return the test's databases."""
 
     @abstractmethod
-    def _dbtestcase_session(self) -> Session | None:
-        """Return ``self.session``, as a synchronous one, if the test has used it."""
+    def _dbtestcase_sessions(self) -> dict[str, Session]:
+        """Return the sessions that the test has used, as synchronous ones, by alias."""
+
+    def _block(self, name: str, block: AbstractContextManager[Any]) -> Block:
+        """Return ``block``, which uses no connections, for ``with`` in both test cases."""
+        return self._dbtestcase_expect(Block(name, block))
 
     def _opened(self) -> list[Session | Connection]:
         """Return the sessions and the connection that the test has used, as synchronous ones."""
@@ -94,7 +104,7 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
         )
 
     def _unflushed(self) -> str:
-        session = self._dbtestcase_session()
+        session = self._dbtestcase_sessions().get(DEFAULT)
         names = "" if session is None else unflushed_in(session)
         if not names:
             return ""
@@ -108,39 +118,24 @@ class BaseAssertions(Generic[Outcome_co, Block_co]):
             yield Rows(connection, databases, alias, target, conditions, values)
 
 
+def checked_count(count: Any, noun: str) -> int:
+    """Return ``count``, a number of what ``noun`` says.
+
+    :raises UsageError: it is none.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise UsageError(f"{count!r} is no number of {noun}; write for example 2")
+    return count
+
+
+def as_list(one_or_several: Any) -> list[Any]:
+    """Return what was given as a collection, or alone: a name is no collection of letters."""
+    is_one = isinstance(one_or_several, str) or not isinstance(one_or_several, Iterable)
+    return [one_or_several] if is_one else list(one_or_several)
+
+
 def unflushed_in(session: Session) -> str:
     """Return the names of the classes whose objects have changes that are not flushed."""
     changed = [one for one in session.dirty if session.is_modified(one)]
     pending = [*session.new, *changed, *session.deleted]
     return ", ".join(sorted({type(one).__name__ for one in pending}))
-
-
-class PendingAssertion:
-    """An assertion of the async test case, which does nothing until it is awaited."""
-
-    def __init__(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._run = run
-        self.awaited = False
-        self.description = f"{name} at {caller()}"
-
-    def __await__(self) -> Generator[Any, None, None]:
-        self.awaited = True
-        return self._run().__await__()
-
-
-class AsyncBlock(AbstractAsyncContextManager[Any]):
-    """A block of the async test case, entered and left where connections may be used."""
-
-    def __init__(self, block: AbstractContextManager[Any, bool | None]) -> None:
-        self._block = block
-
-    async def __aenter__(self) -> Any:
-        return await greenlet_spawn(self._block.__enter__)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return await greenlet_spawn(self._block.__exit__, kind, error, traceback)

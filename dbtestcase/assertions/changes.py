@@ -11,7 +11,7 @@ from ..exceptions import UsageError
 from ..rows import Rows
 from ..table_images import Changes, TableDifference, TableImage, differences, images
 from ..wording import limited
-from .base import BaseAssertions, Block_co, Outcome_co
+from .base import BaseAssertions, Block_co, Outcome_co, as_list
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -42,11 +42,13 @@ class ChangeAssertions(BaseAssertions[Outcome_co, Block_co]):
             rows deleted, each without any other change; or :class:`Changes`, as in
             ``Changes(inserted=1, updated=2)``. A class stands for its own table, not for those
             of the classes it inherits from. ``{}`` means that nothing changes.
-        :param exclude: mapped classes, tables or names that may change in any way.
+        :param exclude: mapped classes, tables or names, one or several, that may change in any way.
         :param using: the alias of the one database to look into, instead of all.
-        :raises UsageError: there is no such table or database, or one table is named twice.
+        :raises UsageError: there is no such table or database, one table is named twice, or
+            ``expected`` is something else.
         """
-        return self._dbtestcase_block(self._changes(expected, list(exclude), using))
+        block = self._changes(_checked(expected), as_list(exclude), using)
+        return self._dbtestcase_block("assertDatabaseChanges", block)
 
     @contextmanager
     def _changes(
@@ -110,10 +112,18 @@ def _in(alias: str, places: Iterable[Place]) -> set[str]:
     return {name for other, name in places if other == alias}
 
 
+def _checked(expected: Any) -> Mapping[Any, Any]:
+    if not isinstance(expected, Mapping):
+        raise UsageError(
+            f"{expected!r} is no dictionary; write for example {{User: +1}}, or {{}} for no change"
+        )
+    return expected
+
+
 def _as_changes(expected: int | Changes) -> Changes:
     if isinstance(expected, Changes):
         return expected
-    if not isinstance(expected, int):
+    if not isinstance(expected, int) or isinstance(expected, bool):
         raise UsageError(f"{expected!r} is neither a number, such as +1, nor Changes(inserted=1)")
     return Changes(inserted=expected) if expected > 0 else Changes(deleted=-expected)
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
+from sqlalchemy.sql import ColumnElement
 
 from ..backends.diagnostics import Constraint, Failed
 from ..constraints import all_names, in_database, in_metadata, names_of
@@ -40,7 +41,8 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             constraint on that column, NOT NULL among them, or ``"users.first, users.last"``.
         :raises UsageError: there is no such constraint.
         """
-        return self._dbtestcase_block(self._constraint_violated(name))
+        block = self._constraint_violated(_checked(name))
+        return self._dbtestcase_block("assertConstraintViolated", block)
 
     @contextmanager
     def _constraint_violated(self, name: str) -> Iterator[None]:
@@ -58,6 +60,7 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             cause = error.orig if isinstance(error, DBAPIError) else error
             alias, constraints = violated.get(cause) or self._examine(cause)  # type: ignore[arg-type]
             if not constraints:
+                self._explain(error, violated)
                 raise
             self._compare(name, alias, constraints, error)
         else:
@@ -99,6 +102,21 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
                 return alias, constraints
         return "", []
 
+    def _explain(
+        self, error: BaseException, violated: dict[BaseException, tuple[str, list[Constraint]]]
+    ) -> None:
+        """Note on ``error`` that it was raised because of a violation, if it was."""
+        cause = error.__cause__ or error.__context__
+        while cause is not None:
+            alias, constraints = violated.get(getattr(cause, "orig", cause), ("", []))
+            if constraints:
+                known = in_metadata(self._dbtestcase_databases().options[alias])
+                names = [(*names_of(one, known), "a constraint")[0] for one in constraints]
+                kind = type(error).__name__
+                error.add_note(_WRAPPED.format(names=" and ".join(names), kind=kind))
+                return
+            cause = cause.__cause__ or cause.__context__
+
     def _compare(
         self, name: str, alias: str, constraints: list[Constraint], error: Exception
     ) -> None:
@@ -128,6 +146,14 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
             raise UsageError(f"there is no constraint {name!r}; {hint}")
 
 
+def _checked(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    column = getattr(name, "expression", name)
+    example = str(column) if isinstance(column, ColumnElement) else "uq_users_email"
+    raise UsageError(f'{name} is no name of a constraint; write for example "{example}"')
+
+
 @contextmanager
 def _undone(one: Any) -> Iterator[None]:
     """Undo what ``one``, a session or connection, does inside the block."""
@@ -152,3 +178,9 @@ def _end_empty_transaction(session: Session) -> None:
         session.commit()
     finally:
         session.expire_on_commit = expires
+
+
+_WRAPPED = """\
+{names} was violated, but the block did not end with that error: it ended with the {kind} above.
+  To fix this, either: expect that, with self.assertRaises({kind}); or let the block call what \
+raises the database's error."""

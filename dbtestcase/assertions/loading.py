@@ -58,7 +58,7 @@ class LoadingAssertions(BaseAssertions[Outcome_co, Block_co]):
         to ``refresh()``, ``get()``, ``merge()``, ``delete()`` or ``flush()``. It looks at all
         sessions. A failure that the block swallows is raised again at its end.
         """
-        return self._no_lazy_loads()
+        return self._block("assertNoLazyLoads", self._no_lazy_loads())
 
     def _loaded(self, instance: Any, attributes: tuple[Any, ...], *, wanted: bool) -> Any:
         state = state_of(instance)

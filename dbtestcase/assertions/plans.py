@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
 from ..aliases import DEFAULT, DatabaseOptions, alias_of
@@ -46,9 +47,8 @@ class PlanAssertions(BaseAssertions[Outcome_co, Block_co]):
         :raises UsageError: there is no such index or database.
         """
         databases = self._dbtestcase_databases().options
+        _check(index, statement)
         is_clause = isinstance(statement, ClauseElement)
-        if not is_clause and not isinstance(statement, (str, Recorded)):
-            raise UsageError(f"{statement!r} is no statement; write select(User).where(...)")
         if isinstance(statement, Recorded):
             using = using or statement.database
         alias = alias_of(statement, using, databases) if is_clause or using else DEFAULT
@@ -58,7 +58,14 @@ class PlanAssertions(BaseAssertions[Outcome_co, Block_co]):
             keys = [one for one in in_metadata(databases[alias]) if one.kind == "primary key"]
             tables = {key.table for key in keys if key.name == index}
             with self._dbtestcase_connect(alias) as connection:
-                plan = diagnostics.plan(connection, statement, index, tables)
+                try:
+                    plan = diagnostics.plan(connection, statement, index, tables)
+                except DBAPIError as error:
+                    connection.rollback()
+                    names = _reflected(connection, databases[alias])
+                    if isinstance(statement, str) and statement in names:
+                        raise _swapped(index) from error
+                    raise
                 if index in plan.indexes:
                     return
                 known = _reflected(connection, databases[alias])
@@ -73,6 +80,18 @@ class PlanAssertions(BaseAssertions[Outcome_co, Block_co]):
                 )
 
         return self._dbtestcase_check("assertIndexUsed", check)
+
+
+def _check(index: Any, statement: Any) -> None:
+    if not isinstance(index, str):
+        raise _swapped(index)
+    if not isinstance(statement, (str, Recorded, ClauseElement)):
+        raise UsageError(f"{statement!r} is no statement; write select(User).where(...)")
+
+
+def _swapped(index: Any) -> UsageError:
+    what = shortened(" ".join(str(index).split()), _SHOWN_CHARACTERS)
+    return UsageError(f"{what} is no index; the name of the index comes first, then the statement")
 
 
 def _reflected(connection: Connection, options: DatabaseOptions) -> set[str]:

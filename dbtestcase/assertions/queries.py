@@ -10,17 +10,17 @@ as in Django; those of the sandbox, the queries of assertions, BEGIN and COMMIT 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import starmap, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..exceptions import UsageError
 from ..listing import SHOWN_STATEMENTS, grouped, indented, lines_of, listed, listed_groups
 from ..recording import Statement, recorder
 from ..statements import transaction_control
 from ..wording import counted, shortened
-from .base import BaseAssertions, Block_co, Outcome_co, TestDatabases
+from .base import BaseAssertions, Block_co, Outcome_co, checked_count
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -49,7 +49,9 @@ class QueryAssertions(BaseAssertions[Outcome_co, Block_co]):
 
         :raises UsageError: ``count`` is no number of statements.
         """
-        return self._queries(_is(count, "{count:,}", lambda found: found == count))
+        return self._queries(
+            "assertNumQueries", _is(count, "{count:,}", lambda found: found == count)
+        )
 
     def assertMaxQueries(self, count: int) -> Block:
         """Fail if more than ``count`` statements are executed inside the ``with`` block.
@@ -58,7 +60,9 @@ class QueryAssertions(BaseAssertions[Outcome_co, Block_co]):
 
         :raises UsageError: ``count`` is no number of statements.
         """
-        return self._queries(_is(count, "at most {count:,}", lambda found: found <= count))
+        return self._queries(
+            "assertMaxQueries", _is(count, "at most {count:,}", lambda found: found <= count)
+        )
 
     def assertNoQueries(self) -> Block:
         """Fail if any statement is executed inside the ``with`` block.
@@ -66,7 +70,7 @@ class QueryAssertions(BaseAssertions[Outcome_co, Block_co]):
         ``with self.assertNoQueries(): render(user)``; what counts is as in
         :meth:`assertNumQueries`.
         """
-        return self._queries(_is(0, "none", lambda found: found == 0))
+        return self._queries("assertNoQueries", _is(0, "none", lambda found: found == 0))
 
     def assertQueriesMatch(self, patterns: Pattern | Iterable[Pattern]) -> Block:
         """Fail unless the statements inside the ``with`` block match ``patterns``, one for one.
@@ -88,7 +92,7 @@ class QueryAssertions(BaseAssertions[Outcome_co, Block_co]):
             executed, asked = counted(len(statements), "query"), counted(len(compiled), "pattern")
             return f"{executed} executed, expected to match {asked}:{indented(_paired(pairs))}"
 
-        return self._queries(judge)
+        return self._queries("assertQueriesMatch", judge)
 
     def assertNoRepeatedQueries(self) -> Block:
         """Fail if the same SQL is executed again inside the ``with`` block: N+1 queries.
@@ -98,36 +102,26 @@ class QueryAssertions(BaseAssertions[Outcome_co, Block_co]):
         Statements are the same if their SQL is, whatever the parameters. The failure shows the
         line that caused each. Savepoints and bulk operations may be repeated.
         """
-        return self._queries(_repetitions)
+        return self._queries("assertNoRepeatedQueries", _repetitions)
 
-    def _queries(self, judge: Judge) -> Block:
-        return _Block(self._dbtestcase_databases(), judge, self.failureException)
+    def _queries(self, name: str, judge: Judge) -> Block:
+        return self._block(name, self._judged(judge))
 
-
-class _Block(AbstractContextManager["list[Statement]"]):
-    """A block whose statements are judged, unless it raises something itself."""
-
-    def __init__(self, databases: TestDatabases, judge: Judge, failure: type[Exception]) -> None:
-        self._statements: list[Statement] = []
-        note = self._statements.append
-        self._recording = databases.listening(lambda alias: recorder(alias, note))
-        self._judge = judge
-        self._failure = failure
-
-    def __enter__(self) -> list[Statement]:
-        self._recording.__enter__()
-        return self._statements
-
-    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        self._recording.__exit__(kind, *error)
-        wrong = "" if kind else self._judge(self._statements)
+    @contextmanager
+    def _judged(self, judge: Judge) -> Iterator[list[Statement]]:
+        """Judge the statements of a block, unless it raises something itself."""
+        statements: list[Statement] = []
+        with self._dbtestcase_databases().listening(
+            lambda alias: recorder(alias, statements.append)
+        ):
+            yield statements
+        wrong = judge(statements)
         if wrong:
-            raise self._failure(wrong)
+            raise self.failureException(wrong)
 
 
 def _is(count: int, expected: str, fits: Callable[[int], bool]) -> Judge:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise UsageError(f"{count!r} is no number of queries; write for example 2")
+    checked_count(count, "queries")
 
     def judge(statements: list[Statement]) -> str:
         if fits(len(statements)):

@@ -10,7 +10,7 @@ from ..exceptions import UsageError
 from ..rows import Rows
 from ..tables import name_in, table_names
 from ..wording import counted, limited, suggestion
-from .base import BaseAssertions, Block_co, Outcome_co
+from .base import BaseAssertions, Block_co, Outcome_co, as_list, checked_count
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -88,7 +88,10 @@ class RowAssertions(BaseAssertions[Outcome_co, Block_co]):
         ``self.assertDatabaseCount(User, 2, active=True)``
 
         The other arguments and errors are those of :meth:`assertDatabaseHas`.
+
+        :raises UsageError: ``count`` is no number of rows.
         """
+        checked_count(count, "rows")
 
         def check() -> None:
             with self._rows(model_or_table, using, conditions, values) as rows:
@@ -112,12 +115,12 @@ class RowAssertions(BaseAssertions[Outcome_co, Block_co]):
         ``self.assertDatabaseEmpty(exclude=[Country, "alembic_version"])``
 
         :param models_or_tables: mapped classes, tables or names of tables.
-        :param exclude: the same, that may have rows; a name is that of a table in each database.
+        :param exclude: the same, one or several, that may have rows; a name is that of a table in
+            each database.
         :param using: the alias of the one database to look into, instead of all.
         :raises UsageError: there is no such table or database.
         """
-
-        excepted = list(exclude)
+        excepted = as_list(exclude)
 
         def check() -> None:
             databases = self._dbtestcase_databases().options

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 
 from ..aliases import DEFAULT
-from .base import BaseAssertions, Block_co, Outcome_co
+from .base import BaseAssertions, Block_co, Outcome_co, as_list
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -34,7 +34,7 @@ class SchemaAssertions(BaseAssertions[Outcome_co, Block_co]):
         :param using: the alias of the database, if it is not the default one.
         :raises UsageError: there are no models, or there is no such database.
         """
-        patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+        patterns = as_list(exclude)
 
         def check() -> None:
             found = self._dbtestcase_differences(using or DEFAULT, patterns)

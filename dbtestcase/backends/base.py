@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from ..exceptions import BackendError, OptionError
+from ..wording import joined
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect, Engine
@@ -41,8 +42,15 @@ class Features(NamedTuple):
     #: There is one database only, which all templates and their copies are in turn.
     one_database: bool = False
 
+    #: A template is built once, and copied for classes and tests, even those that really commit.
+    #: Else what takes part in no rollback, or runs at the same time, has it built again.
+    clones: bool = True
+
     #: A rollback undoes DDL, which else commits.
     transactional_ddl: bool = True
+
+    #: What is kept of a failed test is a copy; else it is what the test goes on to work in.
+    keeps_copies: bool = False
 
     #: Constraints may be checked at commit.
     deferrable_constraints: bool = True
@@ -59,6 +67,9 @@ class DriverPackage(NamedTuple):
 
 class Database(Protocol):
     """One database that dbtestcase made: a template, a copy of one, or a test's own."""
+
+    #: Where sequences stood before anybody used it, as its link returned that, once it is known.
+    sequences_when_new: object
 
     def link(self, loop: ClassLoop | None) -> Link:
         """Return a link to the database for a sandbox.
@@ -109,9 +120,6 @@ class Backend(ABC):
     #: through the driver of the test class.
     both_colours: ClassVar[bool] = False
 
-    #: :meth:`create` clones what :meth:`template` has built; else it builds that once more.
-    clones: ClassVar[bool] = True
-
     #: Statements after which a connection waits for a lock no longer than a moment.
     impatience: ClassVar[Sequence[str]] = ()
 
@@ -121,7 +129,7 @@ class Backend(ABC):
         if self.named_driver and self.named_driver not in known:
             raise OptionError(
                 f"database = '{shown(url)}': the driver {self.named_driver} is not supported; "
-                f"{self.title} works with {_listed(dict.fromkeys(known))}"
+                f"{self.title} works with {joined(dict.fromkeys(known))}"
             )
         self.url = url
 
@@ -260,8 +268,3 @@ def build_on(url: URL, connection: DBAPIConnection, build: Callable[[Connection]
     """Call ``build`` with a connection of SQLAlchemy's around a driver's ``connection``."""
     with engine_around(url, connection).begin() as building:
         build(building)
-
-
-def _listed(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

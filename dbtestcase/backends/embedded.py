@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..exceptions import BackendError, OptionError
 from .base import Backend, shown
 from .cached import kept_in, remove
+from .dead_servers import remove_server
 from .kept import kept_files
 from .leftover import Leftover
 from .server import ServerBackend
@@ -23,15 +25,16 @@ if TYPE_CHECKING:
 def cache_directory(title: str, extra: str) -> Path:
     """Return the directory for what is made once and kept for later runs.
 
-    :raises BackendError: ``platformdirs`` is not installed, which comes with the ``extra``.
+    :raises BackendError: what that takes is not installed, which comes with the ``extra``.
     """
-    try:
-        from platformdirs import user_cache_path
-    except ImportError:
+    missing = [package for package in ("platformdirs", "filelock") if find_spec(package) is None]
+    if missing:
         raise BackendError(
-            f"{title} needs the package platformdirs, which is not installed.\n"
+            f"{title} needs the package {' and '.join(missing)}, which is not installed.\n"
             f"  To fix this: pip install 'dbtestcase[{extra}]'"
-        ) from None
+        )
+    from platformdirs import user_cache_path
+
     return user_cache_path("dbtestcase", appauthor=False)
 
 
@@ -77,9 +80,11 @@ class EmbeddedServer(ServerBackend):
 
     def leftovers(self) -> Iterable[Leftover]:
         for path in self.server.left():
-            yield Leftover("files", f"{path}, of a server that has died", partial(remove, path))
+            yield Leftover(
+                "files", f"{path}, of a server that has died", partial(remove_server, path), path
+            )
         for path in kept_in(self.server.cache, self.kind):
-            yield Leftover("cache", str(path), partial(remove, path))
+            yield Leftover("cache", str(path), partial(remove, path), path)
         yield from kept_files(f".{self.kind}.tar")
 
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:

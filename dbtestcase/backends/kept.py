@@ -27,7 +27,7 @@ def kept_files(suffix: str) -> Iterator[Leftover]:
     """Yield what this user had kept, in files with that ``suffix``, and has not removed."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/*{suffix}"):
         if path.parent.lstat().st_uid == os.geteuid():
-            yield Leftover("kept", str(path), partial(shutil.rmtree, path.parent))
+            yield Leftover("kept", str(path), partial(shutil.rmtree, path.parent), path)
 
 
 def kept(opens: Sequence[object], removes: Sequence[object]) -> Kept:

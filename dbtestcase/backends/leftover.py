@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 
 class Kept(NamedTuple):
-    """A database that was kept, as a person deals with it: two commands of a shell."""
+    """A database that was kept, as a person deals with it."""
 
+    #: Commands of a shell.
     opens: str
     removes: str
+
+    #: The test goes on to work in it.
+    goes_on: bool = False
 
 
 class Leftover(NamedTuple):
@@ -24,3 +29,12 @@ class Leftover(NamedTuple):
 
     #: Removes it.
     remove: Callable[[], None]
+
+    #: Its file or directory, if it is one; that was last changed when it was last used.
+    path: Path | None = None
+
+    def size(self) -> int:
+        """Return how many bytes it takes, as far as that can be told."""
+        if self.path is None:
+            return 0
+        return sum(path.lstat().st_size for path in (self.path, *self.path.rglob("*")))

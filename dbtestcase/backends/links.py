@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..event_loop import AWAITED
 from ..exceptions import UsageError
+from ..lazy_loads import missing_greenlet
 from ..statements import caller
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class LoopCaller(Caller):
         if running is self._loop and in_greenlet():
             return self._locked(function, *args, **kwargs)
         if running is self._loop:
-            raise UsageError(_NOT_IN_GREENLET.format(line=caller()))
+            raise missing_greenlet() or UsageError(_NOT_IN_GREENLET.format(line=caller()))
         coroutine = greenlet_spawn(self._locked, function, *args, **kwargs)
         if not self._loop.is_running():
             return self._class_loop.run(coroutine)

@@ -18,10 +18,11 @@ from .kept import kept
 from .leftover import Kept, Leftover
 from .mysql_database import MySQLDatabase, MySQLTemplate
 from .mysql_diagnostics import MySQLDiagnostics
-from .mysql_errors import closed_door, is_denied, may_not
+from .mysql_door import MySQLDoor
+from .mysql_errors import is_denied, may_not
 from .mysql_pool import Build, Pool, stem_of
 from .mysql_registry import KEPT, READY, Registry, Row
-from .server import PREFIX, ServerBackend, Target
+from .server import PREFIX, Target
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect
@@ -36,7 +37,7 @@ _SETTINGS = (
 )
 
 
-class MySQLBackend(ServerBackend):
+class MySQLBackend(MySQLDoor):
     """``mariadb://user:password@host/database`` or ``mysql://``: that database is only a door.
 
     The databases of tests are created beside it and noted in a registry; each process holds a lock
@@ -48,11 +49,11 @@ class MySQLBackend(ServerBackend):
     title = "MariaDB/MySQL"
     features = Features(
         isolations=frozenset({"transaction", "truncation", "template"}),
+        clones=False,
         transactional_ddl=False,
         deferrable_constraints=False,
         schemas=False,
     )
-    clones = False
     impatience = ("SET SESSION lock_wait_timeout = 1",)
     diagnostics = MySQLDiagnostics()
     sync_drivers = (
@@ -71,7 +72,6 @@ class MySQLBackend(ServerBackend):
         self._spares: dict[str, list[MySQLDatabase]] = {}  # by what they are equal to
         self._settings: Sequence[Any] = ()
         self.uncached = ""  # what lets MySQL tell where AUTO_INCREMENT stands now
-        self._tls: dict[str, Any] = {}  # how PyMySQL is to connect, once that is known
 
     def template(
         self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
@@ -143,11 +143,6 @@ class MySQLBackend(ServerBackend):
         with self._lock:
             self._pool.give_back(name, broken=broken)
 
-    def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
-        """Spare PyMySQL the loading of all certificates for each connection, to try TLS."""
-        chosen = any(name.startswith("ssl") for name in self.url.query)
-        return {} if chosen or dialect.driver != "pymysql" else self._tls
-
     def own_dialect(self, dialect: Dialect) -> Dialect:
         return copy(super().own_dialect(dialect))
 
@@ -208,14 +203,6 @@ class MySQLBackend(ServerBackend):
             raise
         self._registry.mark(name, READY)
 
-    def _connect_to_door(self) -> Connection:
-        try:
-            return super()._connect_to_door()
-        except BackendError as error:
-            if not is_denied(error.__cause__):
-                raise
-            raise closed_door(self.url) from error.__cause__
-
     def _enter(self, door: Connection) -> None:
         """Hold the lock that says we are alive, and drop what is nobody's any more."""
         self._pool, self._spares = self._new_pool(), {}
@@ -226,9 +213,6 @@ class MySQLBackend(ServerBackend):
             if "MariaDB" not in self._settings[0] and int(self._settings[0].split(".")[0]) > 5:
                 self.uncached = "SET SESSION information_schema_stats_expiry = 0"
             self._registry.open()
-            cipher = self._execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]
-            context = getattr(door.connection.dbapi_connection, "ctx", None)
-            self._tls = {"ssl": context} if cipher and context else {"ssl_disabled": not cipher}
             for row in self._registry.rows():
                 self._sweep(row)
         except BaseException:

@@ -44,6 +44,8 @@ class MySQLDatabase:
     :param template: the one of the pool that was made by the same.
     """
 
+    sequences_when_new: object = None
+
     def __init__(
         self,
         backend: MySQLBackend,

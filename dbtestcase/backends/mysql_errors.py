@@ -9,12 +9,24 @@ from ..exceptions import BackendError
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+_OTHER_SERVER = (
+    "see that it is MariaDB or MySQL which listens there, and not something else, such as "
+    "PostgreSQL, or correct the host or port in the option database or in DBTESTCASE_DATABASE; "
+    "for a server that is slow, add for example ?connect_timeout=60"
+)
+
 _DENIED = {1044, 1142, 1227}  # to a database, a table, or without a privilege
 
 
 def is_denied(error: Any) -> bool:
     """Tell whether an error of SQLAlchemy's says that the user lacks a right."""
     return [*getattr(getattr(error, "orig", None), "args", ()), 0][0] in _DENIED
+
+
+def remedy_at_the_door(reason: str) -> str:
+    """Return what to do about a server that has not greeted us, empty if it has."""
+    silent = "timed out" in reason or "initial communication packet" in reason
+    return _OTHER_SERVER if silent else ""
 
 
 def closed_door(url: URL) -> BackendError:

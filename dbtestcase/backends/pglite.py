@@ -13,6 +13,7 @@ from .kept import kept, kept_file
 from .leftover import Kept
 from .pglite_server import KIND, PGliteServer
 from .postgresql import PostgreSQLBackend
+from .postgresql_database import note_sequences
 from .postgresql_link import PostgreSQLLink, open_link
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
         isolations=frozenset({"transaction"}),
         elsewhere=', or write database = "pgserver://", which has all',
         one_database=True,
+        clones=False,
+        keeps_copies=True,
     )
 
     def __init__(self, url: URL) -> None:
@@ -76,7 +79,7 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
     def create(self, original: Any, *, isolation: str = "") -> Database:
         if original.spoiled:
             self.build(original.build)
-            original.spoiled = False
+            original.spoiled, original.sequences_when_new = False, None
         database: Database = original
         return database
 
@@ -116,12 +119,6 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
 class PGliteLink(PostgreSQLLink):
     """The one connection there can be, kept for the next test class of the same colour."""
 
-    in_use = True
-
-    def close(self) -> None:
-        self.in_use = False
-        super().close()
-
     def leave(self) -> None:
         """Close the connection."""
         self.connection.close()
@@ -129,6 +126,8 @@ class PGliteLink(PostgreSQLLink):
 
 class PGliteDatabase:
     """The one database, as ``build`` has made it."""
+
+    sequences_when_new: object = None
 
     def __init__(self, backend: PGliteBackend, build: Callable[[Connection], None]) -> None:
         self._backend = backend
@@ -141,11 +140,12 @@ class PGliteDatabase:
         if loop is None and kept is not None and not kept.in_use:
             kept.in_use = True
             self._link = kept
-            return kept
-        self._backend.leave()
-        self._link = open_link(self._backend, None, loop, PGliteLink)
-        if loop is None:
-            self._backend.link = self._link
+        else:
+            self._backend.leave()
+            self._link = open_link(self._backend, None, loop, PGliteLink)
+            if loop is None:
+                self._backend.link = self._link
+        note_sequences(self, self._link)
         return self._link
 
     def connect(self, *, is_async: bool) -> DBAPIConnection:

@@ -15,7 +15,7 @@ from .kept import kept, kept_file
 from .leftover import Kept
 from .postgres_server import KIND, PostgresServer
 from .postgresql import PostgreSQLBackend
-from .postgresql_database import PostgreSQLDatabase
+from .postgresql_database import LentTemplate, PostgreSQLDatabase
 from .server import Target
 
 if TYPE_CHECKING:
@@ -51,14 +51,22 @@ class PGServerBackend(EmbeddedServer, PostgreSQLBackend):
                 original.replace()
                 self._fill(original.target.name, original.build)
                 original.spoiled = original.lent = False
-            if original.lent:  # and cannot be cloned while a test class is connected to it
-                name = self.new_name()
-                self._fill(name, original.build)
-                return PostgreSQLDatabase(self, Target(name), original.build)
-            if not isolation:
+            if not (isolation or original.lent):
                 original.lent = True
                 return original
+            original = self._clonable(original)
         return super().create(original, isolation=isolation)
+
+    def _clonable(self, template: PGServerDatabase) -> PostgreSQLDatabase:
+        """Return ``template`` as it was built, or what is built once in its place while in use."""
+        if not template.in_use:
+            template.restart_sequences()
+            return template
+        if template.twin is None:
+            name = self.new_name()
+            self._fill(name, template.build)
+            template.twin = PostgreSQLDatabase(self, Target(name), template.build)
+        return template.twin
 
     def drop(self, name: str) -> None:
         if self.server.is_alive():  # else it has gone with the server
@@ -92,11 +100,11 @@ class PGServerBackend(EmbeddedServer, PostgreSQLBackend):
         return super()._ours() if self.server.is_alive() else {}
 
 
-class PGServerDatabase(PostgreSQLDatabase):
-    """A template that may be lent."""
+class PGServerDatabase(LentTemplate):
+    """A template that is lent to one class at a time, and cloned for all others."""
 
-    lent = False
     spoiled = False
+    twin: PostgreSQLDatabase | None = None  # what is cloned while a class is connected to it
 
     def replace(self) -> None:
         """Give way to one that is built anew, under the same name unless it was kept."""
@@ -104,6 +112,7 @@ class PGServerDatabase(PostgreSQLDatabase):
             self.target, self.kept = Target(self._backend.new_name()), False
         else:
             self._backend.drop(self.target.name)
+        self.sequences_when_new = self._lent_to = None
 
     def drop(self) -> None:
         """Let it be built anew, should it be used again; it ends with the server."""

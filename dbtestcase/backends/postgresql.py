@@ -57,6 +57,7 @@ class PostgreSQLBackend(OwnedDatabases):
     features = Features(
         isolations=frozenset({"transaction", "truncation", "template", "schema"}),
     )
+    timed_drivers = ("psycopg", "psycopg2")  # asyncpg has a limit of its own
     resets_connections = True
     impatience = ("SET LOCAL lock_timeout = '1s'",)
     diagnostics = PostgreSQLDiagnostics()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..event_loop import ClassLoop
     from ..link import Link
+    from .base import Database
     from .leftover import Kept
     from .postgresql import PostgreSQLBackend
 
@@ -41,6 +42,8 @@ class PostgreSQLDatabase:
     :param build: what made the template that it is a copy of.
     :param kept: it stays when it is dropped here.
     """
+
+    sequences_when_new: object = None
 
     def __init__(
         self,
@@ -152,3 +155,34 @@ class PostgreSQLDatabase:
             return cursor.fetchone()[0] if cursor.description else None
         finally:
             cursor.close()
+
+
+class LentTemplate(PostgreSQLDatabase):
+    """A template that test classes work in themselves, one after the other."""
+
+    lent = False
+    _lent_to: PostgreSQLLink | None = None  # once the class that it is lent to has connected
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a test class is connected to it, or about to be."""
+        return self.lent and (self._lent_to is None or self._lent_to.in_use)
+
+    def link(self, loop: ClassLoop | None) -> Link:
+        link: Any = super().link(loop)
+        link.in_use = True
+        self._lent_to = link
+        note_sequences(self, link)
+        return link  # type: ignore[no-any-return]
+
+    def restart_sequences(self) -> None:
+        """Let sequences stand where they did before any class used it."""
+        if self.sequences_when_new is not None:
+            link = super().link(None)
+            link.call(link.restart_sequences, self.sequences_when_new)
+
+
+def note_sequences(database: Database, link: Link) -> None:
+    """Note where sequences stand in a ``database`` that would have to be built to know it later."""
+    if database.sequences_when_new is None:
+        database.sequences_when_new = link.call(link.sequences)

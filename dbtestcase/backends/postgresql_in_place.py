@@ -14,7 +14,7 @@ from .base import Database, Features, shown
 from .kept import kept
 from .leftover import Kept
 from .postgresql import PostgreSQLBackend
-from .postgresql_database import PostgreSQLDatabase
+from .postgresql_database import LentTemplate
 from .postgresql_errors import lacks_privilege, quoted
 from .server import PREFIX, Target
 
@@ -40,7 +40,7 @@ class InPlaceBackend(PostgreSQLBackend):
     """
 
     title = "PostgreSQL in place"
-    features = Features(isolations=frozenset({"transaction"}), schemas=False)
+    features = Features(isolations=frozenset({"transaction"}), schemas=False, clones=False)
 
     def __init__(self, url: URL) -> None:
         if url.query["in_place"] != "on":
@@ -80,9 +80,9 @@ class InPlaceBackend(PostgreSQLBackend):
         return checks
 
     def create(self, original: Any, *, isolation: str = "") -> Database:
-        if original.in_use:
+        if original.lent:
             return self.create(self.template("", original.build))
-        original.in_use = True
+        original.lent = True
         database: Database = original
         return database
 
@@ -119,10 +119,8 @@ class InPlaceBackend(PostgreSQLBackend):
         return f"{PREFIX} kept {self.door_digest}"
 
 
-class InPlaceDatabase(PostgreSQLDatabase):
+class InPlaceDatabase(LentTemplate):
     """A schema that is a template, and the database of one test class after the other."""
-
-    in_use = False
 
     def drop(self) -> None:
         self.leave()

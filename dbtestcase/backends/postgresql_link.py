@@ -57,6 +57,12 @@ SELECT (SELECT array_agg(DISTINCT proname::text) FROM pg_proc
 """
 
 
+_SEQUENCES = """
+SELECT seqrelid::bigint, seqrelid::regclass::text
+  FROM pg_sequence JOIN pg_class c ON c.oid = seqrelid
+"""
+_IN_SCHEMA = " WHERE relnamespace = '{}'::regnamespace"
+
 _RESTART = """
 SELECT setval(id::regclass, value, called) FROM (VALUES {values}) AS known (id, value, called)
  WHERE pg_sequence_last_value(id) IS DISTINCT FROM CASE WHEN called THEN value END
@@ -67,11 +73,18 @@ class PostgreSQLLink(BaseLink):
     """One real connection, in autocommit mode: the sandbox controls transactions."""
 
     aborts = True
+    in_use = True  # by a test class
 
     def __init__(
-        self, connection: Any, caller: Caller, dialect: Dialect, close: Callable[[], None]
+        self,
+        connection: Any,
+        caller: Caller,
+        dialect: Dialect,
+        close: Callable[[], None],
+        schema: str = "",
     ) -> None:
         super().__init__(connection, caller)
+        self._schema = schema  # that holds all there is to it, if one does
         self._driver = DRIVERS[dialect.driver, dialect.is_async]
         self._dbapi: Any = dialect.loaded_dbapi
         self._close = close
@@ -152,7 +165,7 @@ class PostgreSQLLink(BaseLink):
 
     def sequences(self) -> str:
         """Return the statement that restarts them, empty if there are none."""
-        names = self._query("SELECT seqrelid::bigint, seqrelid::regclass::text FROM pg_sequence")
+        names = self._query(_SEQUENCES + (_IN_SCHEMA.format(self._schema) if self._schema else ""))
         if not names:
             return ""
         look = "SELECT {}, last_value, is_called FROM {}"
@@ -171,6 +184,7 @@ class PostgreSQLLink(BaseLink):
         return PostgreSQLSandboxedConnection(sandbox)
 
     def close(self) -> None:
+        self.in_use = False
         self._close()
 
     def _catalog(self) -> Catalog:
@@ -205,7 +219,9 @@ def open_link(
         if is_async:
             caller.call(connection.close)
 
-    return caller.call(kind, connection, caller, backend.source(is_async=is_async).dialect, close)
+    dialect = backend.source(is_async=is_async).dialect
+    schema = target.schemas[0] if target and target.schemas else ""
+    return caller.call(kind, connection, caller, dialect, close, schema)
 
 
 @lru_cache(maxsize=2048)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
 from ..exceptions import BackendError
-from .dead_servers import PREFIX, SOCKET, dead_servers
+from .dead_servers import PREFIX, SOCKET, dead_servers, hold, remove_server, stop_server
 
 #: Runs the server until the pipe at its standard output says a line or closes, be it because we
 #: were killed; then ends the server and removes its directory.
@@ -29,6 +29,7 @@ shift 2
 exec 3<&0
 "$@" <&3 >&2 3<&- &
 server=$!
+echo "$server $signal" >"$directory/process"
 {
     read -r _ <&1
     # Again, as one that has just begun to boot may not have listened.
@@ -74,6 +75,7 @@ class PrivateServer(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = Path()
         self._lifeline = -1  # the supervisor ends the server when this closes
+        self._hold = -1  # what later runs see that the directory is in use by
         self._owner = 0
         self._answered = False
 
@@ -93,7 +95,7 @@ class PrivateServer(ABC):
         """
 
     def left(self) -> list[Path]:
-        """Return the directories of servers that were killed together with what supervised them."""
+        """Return the directories of servers whose processes were killed with those above them."""
         parents = {self._place() or Path(tempfile.gettempdir()), Path("/tmp")}  # noqa: S108
         return [path for parent in parents for path in dead_servers(parent, self._owners())]
 
@@ -121,14 +123,18 @@ class PrivateServer(ABC):
                 return
             self._forget()
             directory = _private_directory(self._place())
+            held = hold(directory)
             try:
                 self._start(directory)
             except BaseException:
+                os.close(held)
                 shutil.rmtree(directory, ignore_errors=True)
                 raise
+            self._hold = held
             atexit.register(self.stop)
             for path in self.left():
-                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):  # another process removes it
+                    remove_server(path)
 
     def wait(self) -> None:
         """Return when the server has answered a query; launch it if need be.
@@ -175,6 +181,7 @@ class PrivateServer(ABC):
                 if time.monotonic() > deadline:
                     os.killpg(process.pid, signal.SIGKILL)
                 time.sleep(0.002)  # Popen.wait() would sleep ever longer
+            stop_server(self._directory)  # should its supervisor have been killed
             self._forget()
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -217,6 +224,7 @@ class PrivateServer(ABC):
         """Let go of the process, which has ended or is our parent's, without a warning."""
         if self._process is not None:
             os.close(self._lifeline)
+            os.close(self._hold)
             self._process.returncode = self._process.returncode or 0
             self._process = None
 

@@ -7,10 +7,10 @@ import secrets
 import threading
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 
 PREFIX = "dbtestcase"
 
+#: Seconds that a server may take to answer at first, unless the URL has a ``connect_timeout``.
+PATIENCE = 10
+_TIMEOUT = "connect_timeout"
+
 
 class ServerBackend(Backend):
     """A server, at the database in the URL: a door, beside which others are created."""
+
+    #: The drivers that know ``connect_timeout``.
+    timed_drivers: ClassVar[Collection[str]]
 
     def __init__(self, url: URL) -> None:
         super().__init__(url)
@@ -96,7 +103,9 @@ class ServerBackend(Backend):
 
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
         """Return what the driver needs to be told, beside what the URL says."""
-        return {}
+        if _TIMEOUT in self.url.query or dialect.driver not in self.timed_drivers:
+            return {}
+        return {_TIMEOUT: PATIENCE}
 
     def schema_arguments(self, dialect: Dialect, schemas: Sequence[str]) -> dict[str, Any]:
         """Return what makes a driver's connection look into ``schemas``, where there are such."""

@@ -40,7 +40,10 @@ class SQLiteBackend(Backend):
     """
 
     title = "SQLite"
-    features = Features(isolations=frozenset({"transaction", "truncation", "template"}))
+    features = Features(
+        isolations=frozenset({"transaction", "truncation", "template"}),
+        keeps_copies=True,
+    )
     sync_drivers = (DriverPackage("pysqlite", "sqlite3", "install a Python with sqlite3"),)
     async_drivers = (
         DriverPackage("aiosqlite", "aiosqlite", "pip install 'dbtestcase[sqlite]'", is_async=True),
@@ -150,9 +153,9 @@ class SQLiteBackend(Backend):
 
     def leftovers(self) -> Iterable[Leftover]:
         for path in abandoned(self._parent):
-            yield Leftover("files", f"{path}, of a run that has died", partial(sweep, path))
+            yield Leftover("files", f"{path}, of a run that has died", partial(sweep, path), path)
         for path in KeptTemplates().paths():
-            yield Leftover("template", str(path), path.unlink)
+            yield Leftover("template", str(path), path.unlink, path)
         yield from kept_files(".sqlite")
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class SQLiteDatabase:
     """A database in memory (``path`` None) or in a file of its own."""
 
+    sequences_when_new: object = None
+
     def __init__(self, path: Path | None, *, foreign_keys: bool) -> None:
         self.path = path
         self._foreign_keys = foreign_keys

@@ -194,14 +194,6 @@ class SQLiteSandboxedCursor(SandboxedCursor):
     def __iter__(self) -> Iterator[Any]:
         return self
 
-    @property
-    def row_factory(self) -> Any:
-        return self._cursor.row_factory
-
-    @row_factory.setter
-    def row_factory(self, factory: Any) -> None:
-        self._cursor.row_factory = factory
-
     def execute(self, sql: str, *args: Any, **kwargs: Any) -> Any:
         setting = _SETTING.fullmatch(sql)
         if setting is not None:

@@ -25,7 +25,8 @@ def describe(error: BaseException, step: RevisionStep | None, env_py: str) -> st
     :param step: what was being done, if migrations had begun.
     """
     if step is None:
-        return f"Raised while {_line(error, env_py)} was running."
+        hint = _NO_CONTEXT if str(error).startswith("Working outside of application") else ""
+        return f"Raised while {_line(error, env_py)} was running.{hint}"
     script = step.revision
     direction = "upgrade" if step.is_upgrade else "downgrade"
     lines = [f"Raised by the {direction} of revision {named(script)},", _line(error, script.path)]
@@ -52,3 +53,8 @@ def _line(error: BaseException, path: str) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.strip().splitlines())
+
+
+_NO_CONTEXT = """
+  To fix this, write in setUpDatabase: with app.app_context(): super().setUpDatabase(connection); \
+or in tests of the migrations themselves, in setUp: self.enterContext(app.app_context())"""

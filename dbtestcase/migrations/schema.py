@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
 from ..exceptions import OptionError, UsageError
+from ..wording import suggestion
 from .environment import run
 from .source import MigrationSource
 
@@ -150,8 +150,7 @@ class MigrationsSchema:
             with self.source.on_path():
                 script: Script | None = scripts.get_revision(revision)
         except CommandError as error:
-            near = get_close_matches(revision, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(known)}"
+            hint = suggestion(revision, known, "there is")
             raise UsageError(f"{self.source.title}: {error}; {hint}") from None
         if script is None:
             raise UsageError(f"{self.source.title}: {revision!r} is no revision")
@@ -200,7 +199,3 @@ def _applied(scripts: ScriptDirectory, heads: tuple[str, ...]) -> set[str]:
     upper: Any = heads
     none: Any = ()
     return {step.revision.revision for step in scripts._upgrade_revs(upper, none)}
-
-
-def _some(revisions: list[str]) -> str:
-    return f"{', '.join(revisions[:10])}{' …' if len(revisions) > 10 else ''}"

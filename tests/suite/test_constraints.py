@@ -17,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from .behaviour import BACKEND, ISOLATIONS, Async, Sync
@@ -75,6 +76,27 @@ class Constraints(Shop):
         connection.rollback()
         self.check(self.assertDatabaseEmpty("children"))
         self.check(self.assertDatabaseCount(Account, 2))
+
+    def test_exclusion(self) -> None:
+        if "schema" not in ISOLATIONS:  # as on PostgreSQL, which alone has them
+            return
+        self.sql(
+            text(
+                "CREATE TABLE stays (days INT4RANGE, "
+                "CONSTRAINT ex_stays EXCLUDE USING gist (days WITH &&))"
+            )
+        )
+        self.sql(text("INSERT INTO stays VALUES ('[1,5)')"))
+        overlapping = text("INSERT INTO stays VALUES ('[4,6)')")
+        self.violates("ex_stays", overlapping)
+        self.assertEqual(
+            self.block_failure(self.assertConstraintViolated("ex_stays")),
+            "No constraint was violated, expected ex_stays",
+        )
+        text_ = self.block_failure(
+            self.assertConstraintViolated("uq_accounts_email"), lambda: self.sql(overlapping)
+        )
+        self.assertEqual(text_.splitlines()[1], "  ex_stays")
 
     def test_error_of_the_driver(self) -> None:
         connection = self.own_engine.raw_connection()
@@ -213,9 +235,41 @@ class Constraints(Shop):
         ):
             raise ZeroDivisionError
 
+    def test_error_that_is_raised_from_a_violation_passes_through_and_says_so(self) -> None:
+        def act() -> None:
+            try:
+                self.sql(insert(Account).values(email="alice@example.org", balance=0))
+            except IntegrityError as error:
+                raise LookupError("is taken") from error
+
+        def act_without_from() -> None:
+            try:
+                act()
+            except LookupError:
+                raise KeyError("as well")  # noqa: B904
+
+        for function, kind in ((act, LookupError), (act_without_from, KeyError)):
+            with (
+                self.assertRaises(kind) as raised,
+                self.block(self.assertConstraintViolated("uq_accounts_email")),
+            ):
+                function()
+            [note] = raised.exception.__notes__
+            self.says(
+                note,
+                "uq_accounts_email was violated, but the block did not end with that error: it "
+                f"ended with the {kind.__name__} above.",
+                f"  To fix this, either: expect that, with self.assertRaises({kind.__name__}); or "
+                "let the block call what raises the database's error.",
+            )
+
     def test_wrong_use(self) -> None:
         message = "there is no constraint 'uq_acounts_email'; did you mean 'uq_accounts_email'?"
         self.assertEqual(self.misuse(self.assertConstraintViolated, "uq_acounts_email"), message)
+        message = " is no name of a constraint; write for example "
+        for one in (Account.email, Account, None, next(iter(Account.__table__.constraints))):
+            self.assertIn(message, self.misuse(self.assertConstraintViolated, one))
+        self.assertIn('"accounts.email"', self.misuse(self.assertConstraintViolated, Account.email))
 
 
 _archive = MetaData(schema="archive")

@@ -16,6 +16,7 @@ from dbtestcase import (
     AsyncMigrationTestCase,
     DatabaseTestCase,
     MigrationTestCase,
+    UsageError,
     isolation,
 )
 from dbtestcase.backends import backend_for
@@ -132,6 +133,14 @@ class Migrations(MigrationTestCase):
         self.assertEqual(list(self.table("authors").c.keys()), ["id", "name"])
 
     test_begins_anew = test_splitting_names
+
+    def test_table_that_is_not_there(self) -> None:
+        self.migrate_to("a1")
+        with self.assertRaises(UsageError) as raised:
+            self.table("author")
+        self.assertEqual(
+            str(raised.exception), "there is no table 'author'; did you mean 'authors'?"
+        )
 
     def test_with_a_session(self) -> None:
         self.migrate_to("a1")

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, text, update
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
 from dbtestcase import DatabaseTestCase, UsageError
@@ -100,6 +101,19 @@ class Plans(Shop):
             "there is no index 'ix_account_name'; did you mean 'ix_accounts_name'?",
         )
         self.assertIn("is no statement", self.misuse(self.assertIndexUsed, "ix", Account))
+        for wrong in (query, "SELECT id FROM accounts"):
+            self.assertIn(
+                "is no index; the name of the index comes first, then the statement",
+                self.misuse(self.assertIndexUsed, wrong, "ix_accounts_name"),
+            )
+        self.assertIn(
+            "is no index; the name of the index comes first",
+            self.misuse(self.assertIndexUsed, Account.__table__, query),
+        )
+
+    def test_statement_that_is_no_sql(self) -> None:
+        with self.assertRaises(DBAPIError):
+            self.check(self.assertIndexUsed("ix_accounts_name", "SELECT id FRM accounts"))
 
 
 _archive = MetaData(schema="archive")

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, MetaData, Table, delete, insert, inspect
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    delete,
+    exists,
+    func,
+    insert,
+    inspect,
+    or_,
+    select,
+)
+from sqlalchemy.orm import Session, aliased
 
 from dbtestcase import match
 
@@ -144,6 +156,68 @@ class Rows(Shop):
         self.assertIn("name", self.expired(alice))
         self.assertIn(dora, self.own_session.new)
 
+    def test_condition_about_an_object_that_is_expired(self) -> None:
+        alice = self.own_session.merge(self.alice)
+        self.own_session.commit()
+        self.own_session.expire(alice)
+        dora = Account(email="dora@example.org")
+        self.own_session.add(dora)
+        self.check(self.assertDatabaseHas(Order, Order.account == alice))
+        self.failure(self.assertDatabaseMissing, Order, Order.account == alice)
+        self.assertIn(dora, self.own_session.new)
+        self.assertTrue(self.own_session.autoflush)
+
+    def test_conditions_in_which_other_tables_are_asked_for(self) -> None:
+        pens = select(Item.order_id).where(Item.product == "pen")
+        other = aliased(Order)
+        for condition in (
+            Order.items.any(Item.product == "pen"),
+            Order.account.has(Account.name == "alice"),
+            Order.id.in_(pens),
+            pens.where(Item.order_id == Order.id).exists(),
+            exists().where(Item.order_id == Order.id),
+            Order.id == select(func.max(other.id)).scalar_subquery(),
+        ):
+            self.check(self.assertDatabaseCount(Order, 1, condition))
+            self.check(self.assertDatabaseCount(Order.__table__, 1, condition))
+            self.check(self.assertDatabaseCount("orders", 1, condition))
+
+    def test_conditions_about_another_table(self) -> None:
+        for condition, other in (
+            (Item.product == "pen", "items"),
+            (Item.order_id == Order.id, "items"),
+            (or_(Order.number == "A1", Account.name == "bob"), "accounts"),
+            (aliased(Order, name="other").number == "A1", "other"),
+        ):
+            text = self.misuse(self.assertDatabaseHas, Order, condition)
+            self.assertIn(
+                f" is about {other} too, and the assertion only about rows of orders\n"
+                "  To fix this, either: ",
+                text,
+            )
+            self.assertEqual(self.misuse(self.assertDatabaseCount, Order, 2, condition), text)
+            self.assertEqual(self.misuse(self.assertDatabaseMissing, "orders", condition), text)
+
+    def test_conditions_about_a_table_of_the_same_name(self) -> None:
+        accounts = Table("accounts", MetaData(), Column("name"))
+        self.assertIn(
+            "To fix this, give the assertion the Table or mapped class that the condition has",
+            self.misuse(self.assertDatabaseHas, Account, accounts.c.name == "bob"),
+        )
+
+    def test_conditions_are_shown_as_they_are_asked(self) -> None:
+        either = or_(Account.balance > 40, Account.name == "carl")
+        text = self.failure(self.assertDatabaseHas, Account, either, name="bob")
+        condition = "(accounts.balance > 40 OR accounts.name = 'carl')"
+        self.assertIn(f"No row with {condition} and name = 'bob' in accounts", text)
+        self.assertIn(f"not {condition}", text)
+        text = self.failure(self.assertDatabaseHas, Order, Order.items.any(Item.product == "x"))
+        self.assertIn(
+            "No row with EXISTS (SELECT 1 FROM items "
+            "WHERE orders.id = items.order_id AND items.product = 'x') in orders,",
+            text,
+        )
+
     def expired(self, instance: Account) -> set[str]:
         return set(inspect(instance).expired_attributes)
 
@@ -198,6 +272,26 @@ class Rows(Shop):
         self.assertIn(
             "5 is neither a mapped class, nor a Table, nor",
             self.misuse(self.assertDatabaseEmpty, exclude=[5, Account, Order, Item]),
+        )
+
+    def test_counts_that_are_none(self) -> None:
+        for count in ("2", None, -1, True, 2.0):
+            self.assertEqual(
+                self.misuse(self.assertDatabaseCount, Account, count),
+                f"{count!r} is no number of rows; write for example 2",
+            )
+
+    def test_one_table_to_exclude(self) -> None:
+        self.sql(delete(Item))
+        self.sql(delete(Order))
+        for one in ("accounts", Account, Account.__table__):
+            self.check(self.assertDatabaseEmpty(exclude=one))
+        self.assertEqual(
+            self.misuse(self.assertDatabaseEmpty, exclude="acounts"),
+            "there is no table 'acounts'; did you mean 'accounts'?",
+        )
+        self.assertIn(
+            "None is neither a mapped class", self.misuse(self.assertDatabaseEmpty, exclude=None)
         )
 
     def test_tables_that_are_not_there(self) -> None:

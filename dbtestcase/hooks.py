@@ -1,0 +1,91 @@
+"""The methods of a test class that are called by their names, and what is wrong with them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from inspect import (
+    isasyncgenfunction,
+    iscoroutinefunction,
+    isfunction,
+    isgeneratorfunction,
+    signature,
+)
+from typing import Any
+
+from .exceptions import OptionError
+
+#: With the arguments that they are called with.
+_HOOKS = {"setUpDatabase": ["cls", "connection"], "setUpTestData": ["cls", "session"]}
+_ASYNC_HOOKS = {
+    "asyncSetUpClass": ["cls"],
+    "asyncTearDownClass": ["cls"],
+    "asyncSetUpTestData": ["cls", "session"],
+}
+_OF_CLASS = {"setUpClass", "tearDownClass", *_HOOKS, *_ASYNC_HOOKS}
+_AWAITED = {"asyncSetUp", "asyncTearDown", *_ASYNC_HOOKS}
+_CALLED = {"setUp", "tearDown", "setUpClass", "tearDownClass", *_HOOKS}
+
+
+def check_hook(name: str, value: Any, *, is_async: bool) -> None:
+    """Check what a class has under ``name``, if that is a method that is called by its name.
+
+    :param is_async: coroutines of the class are awaited.
+    :raises OptionError: it would not be called, not run, or fail when it is called.
+    """
+    function = getattr(value, "__func__", value)
+    if not isfunction(function):
+        return
+    if name.startswith("test"):
+        _check_test(name, function, is_async=is_async)
+    elif name in _AWAITED and not is_async:
+        raise OptionError(f"{name} is never called; it is for AsyncDatabaseTestCase")
+    elif name in _AWAITED | _CALLED:
+        _check_kind(name, value, function, is_async=is_async)
+        _check_arguments(name, function)
+    else:
+        _check_spelling(name)
+
+
+def _check_test(name: str, function: Any, *, is_async: bool) -> None:
+    if iscoroutinefunction(function) and not is_async:
+        raise OptionError(f"{name} is a coroutine; derive the class from AsyncDatabaseTestCase")
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        raise OptionError(f"{name} is a generator, which nobody runs; write it without yield")
+
+
+def _check_kind(name: str, value: Any, function: Any, *, is_async: bool) -> None:
+    if name in _OF_CLASS and isfunction(value):
+        raise OptionError(f"{name} is called on the class; put @classmethod on it")
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        raise OptionError(
+            f"{name} is a generator, which nobody runs; write it without yield, and give what is "
+            "to happen later to addCleanup or addClassCleanup"
+        )
+    if iscoroutinefunction(function) and name in _CALLED:
+        fix = _instead_of_coroutine(name, is_async)
+        raise OptionError(f"{name} is a coroutine, which nobody awaits; {fix}")
+    if not iscoroutinefunction(function) and name in _AWAITED:
+        raise OptionError(f"{name} is not a coroutine; make it an async def")
+
+
+def _check_arguments(name: str, function: Any) -> None:
+    arguments = {**_HOOKS, **_ASYNC_HOOKS}.get(name)
+    if arguments is not None and len(signature(function).parameters) != len(arguments):
+        written = f"def {name}({', '.join(arguments)})"
+        raise OptionError(f"{name} is called with other arguments; write {written}")
+
+
+def _check_spelling(name: str) -> None:
+    hooks = {hook.lower(): hook for hook in (*_HOOKS, *_ASYNC_HOOKS)}
+    for near in get_close_matches(name.lower(), hooks, n=1, cutoff=0.9):
+        raise OptionError(f"{name} is never called; did you mean {hooks[near]}?")
+
+
+def _instead_of_coroutine(name: str, is_async: bool) -> str:
+    awaited = [hook for hook in _AWAITED if hook.lower() == f"async{name.lower()}"]
+    if not awaited:
+        return "make it a plain def"
+    if is_async:
+        return f"write {awaited[0]}"
+    fix = "make it a plain def, or derive the class from AsyncDatabaseTestCase"
+    return f"{fix} and write {awaited[0]}"
