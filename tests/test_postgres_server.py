@@ -36,7 +36,7 @@ try:
 except (ImportError, BackendError) as error:
     MISSING = str(error)
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # seconds, for a machine that does much else
 IS_ROOT = os.geteuid() == 0
 
 
