@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import sys
 import unittest
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,9 @@ class Battery(unittest.TestCase):
     """What all databases have in common."""
 
     url: str
-    faults: Iterable[tuple[str, str]] = ENDED
+    title: str  # in docs/faults.rst
+    ended: Iterable[tuple[str, str]] = ENDED
+    going_on: Sequence[tuple[str, str]] = [("setUpClass", "raises")]
 
     def setUp(self) -> None:
         self.table = f"t{secrets.token_hex(6)}"
@@ -166,7 +168,7 @@ class Battery(unittest.TestCase):
         self.assertEqual((ran.returncode, ran.stdout), (0, "second\n"), ran.stderr)
 
     def check_that_runs_end(self) -> None:
-        for phase, fault in self.faults:
+        for phase, fault in self.ended:
             with self.subTest(phase=phase, fault=fault):
                 ran = self.run_with(phase, fault)
                 self.assertEqual(ran.returncode, STATUS[fault], ran.stderr)
@@ -178,7 +180,7 @@ class Battery(unittest.TestCase):
         self.assert_next_run_is_healthy()
         self.assert_nothing_remains()
 
-    def check_that_runs_go_on(self, *faults: tuple[str, str], cause: str) -> None:
+    def check_that_runs_go_on(self, faults: Iterable[tuple[str, str]], cause: str) -> None:
         for phase, fault in faults:
             with self.subTest(phase=phase, fault=fault):
                 ran = self.run_with(phase, fault)
@@ -198,7 +200,9 @@ class Battery(unittest.TestCase):
 class OnSQLite(Battery):
     """In files: in memory there is nothing to leave."""
 
-    faults = dict.fromkeys([*INTERRUPTED, *ENDED, ("test", "_exit")])
+    title = "SQLite"
+    ended = dict.fromkeys([*INTERRUPTED, *ENDED, ("test", "_exit")])
+    going_on = [(phase, "raises") for phase in PHASES]
 
     def setUp(self) -> None:
         super().setUp()
@@ -217,23 +221,24 @@ class OnSQLite(Battery):
         self.check_that_runs_end()
 
     def test_runs_that_go_on(self) -> None:
-        faults = [(phase, "raises") for phase in PHASES]
-        self.check_that_runs_go_on(*faults, cause="ZeroDivisionError: the first cause")
+        self.check_that_runs_go_on(self.going_on, cause="ZeroDivisionError: the first cause")
 
 
 @unittest.skipIf(test_postgres_server.MISSING, test_postgres_server.MISSING)
 class OnPGServer(Battery):
     url = "pgserver://"
+    title = "pgserver"
+    going_on = [("setUpClass", "raises"), ("test", "server")]
 
     def test_runs_that_are_ended(self) -> None:
         self.check_that_runs_end()
 
     def test_a_set_up_that_raises(self) -> None:
-        self.check_that_runs_go_on(("setUpClass", "raises"), cause="the first cause")
+        self.check_that_runs_go_on(self.going_on[:1], cause="the first cause")
 
     def test_a_server_that_is_killed(self) -> None:
         """The next set-up says so, and what the server said; further ones have another server."""
-        ran = self.run_with("test", "server")
+        ran = self.run_with(*self.going_on[1])
         self.assertEqual(ran.returncode, 1, ran.stderr)
         self.assertRegex(ran.stderr, r"BackendError: (.*: )?\w+ has ended\. It said:")
         self.assertNotIn("Warning", ran.stderr)
@@ -242,10 +247,14 @@ class OnPGServer(Battery):
 @unittest.skipIf(test_pglite_server.MISSING, test_pglite_server.MISSING)
 class OnPGlite(OnPGServer):
     url = "pglite://"
+    title = "PGlite"
 
 
 @needs_postgresql
 class OnPostgreSQL(Battery):
+    title = "PostgreSQL"
+    going_on = [("setUpClass", "raises"), ("test", "connection")]
+
     def setUp(self) -> None:
         from dbtestcase.backends.postgresql import PostgreSQLBackend
 
@@ -287,16 +296,18 @@ class OnPostgreSQL(Battery):
         self.check_that_runs_end()
 
     def test_a_set_up_that_raises(self) -> None:
-        self.check_that_runs_go_on(("setUpClass", "raises"), cause="the first cause")
+        self.check_that_runs_go_on(self.going_on[:1], cause="the first cause")
 
     def test_a_connection_that_is_killed(self) -> None:
         cause = "terminating connection due to administrator command"
-        self.check_that_runs_go_on(("test", "connection"), cause=cause)
+        self.check_that_runs_go_on(self.going_on[1:], cause=cause)
 
 
 @needs_mysql
 class OnMySQL(Battery):
     url = MYSQL
+    title = "MariaDB"
+    going_on = OnPostgreSQL.going_on
 
     def setUp(self) -> None:
         super().setUp()
@@ -326,7 +337,44 @@ class OnMySQL(Battery):
         self.check_that_runs_end()
 
     def test_a_set_up_that_raises(self) -> None:
-        self.check_that_runs_go_on(("setUpClass", "raises"), cause="the first cause")
+        self.check_that_runs_go_on(self.going_on[:1], cause="the first cause")
 
     def test_a_connection_that_is_killed(self) -> None:
-        self.check_that_runs_go_on(("test", "connection"), cause="Lost connection|gone away|kill")
+        cause = "Lost connection|gone away|kill"
+        self.check_that_runs_go_on(self.going_on[1:], cause=cause)
+
+
+class Page(unittest.TestCase):
+    """The table in ``docs/faults.rst`` is what is tried here, and nothing else."""
+
+    WORDS = {
+        "SIGINT": "Ctrl-C",
+        "SIGTERM": "SIGTERM",
+        "SIGKILL": "kill -9",
+        "_exit": "os._exit()",
+        "raises": "an exception",
+        "server": "its server is killed",
+        "connection": "its connection is killed",
+    }
+    COLUMNS = (OnSQLite, OnPGlite, OnPGServer, OnPostgreSQL, OnMySQL)
+
+    def table(self) -> list[str]:
+        cases = {case: [*case.ended, *case.going_on] for case in self.COLUMNS}
+        border = " ".join(["=" * 24, "=" * 14, *("=" * 10 for _ in cases)])
+        titles = self.row("what happens", "in", *(case.title for case in cases))
+        rows = [
+            self.row(
+                word, phase, *("yes" if (phase, fault) in cases[case] else "" for case in cases)
+            )
+            for fault, word in self.WORDS.items()
+            for phase in (*PHASES, "coroutine")
+            if any((phase, fault) in tried for tried in cases.values())
+        ]
+        return [border, titles, border, *rows, border]
+
+    def row(self, what: str, phase: str, *cells: str) -> str:
+        where = {"test": "a test", "coroutine": "an async test"}.get(phase, phase)
+        return f"{what:24} {where:14} {' '.join(f'{cell:10}' for cell in cells)}".rstrip()
+
+    def test_the_table(self) -> None:
+        self.assertIn("\n".join(self.table()), (ROOT / "docs" / "faults.rst").read_text())
