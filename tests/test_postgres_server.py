@@ -38,7 +38,7 @@ except (ImportError, BackendError) as error:
     MISSING = str(error)
 needs_it = needs("pgserver", MISSING)
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # seconds, for a machine that does much else
 IS_ROOT = os.geteuid() == 0
 
 
