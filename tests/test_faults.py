@@ -34,6 +34,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, create_engine, make_url
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
 from dbtestcase.backends import backend_for
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of a job in the background it is ignored
 PHASE, FAULT, TABLE = sys.argv[1:]
 URL = os.environ["DBTESTCASE_DATABASE"]
 table = Table(TABLE, MetaData(), Column("id", Integer, primary_key=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import re
 import warnings
 from contextlib import suppress
@@ -27,6 +28,9 @@ class Unreturned(TestCase):
         self.enterContext(warnings.catch_warnings())
         # A connection of an async engine that is never closed is SQLAlchemy's to complain of too.
         warnings.filterwarnings("ignore", "The garbage collector")
+        pools = logging.getLogger("sqlalchemy.pool")
+        self.addCleanup(pools.setLevel, pools.level)
+        pools.setLevel(logging.CRITICAL)
         self.addCleanup(gc.collect)
         self.addCleanup(self.kept.clear)
 
