@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from dbtestcase.backends import backend_for
+from dbtestcase.backends.mysql import MySQLBackend
 from dbtestcase.provision import provisioner
 
 from . import inner
@@ -78,8 +79,7 @@ def url_of(driver: str = "") -> str:
 
 def drivers() -> list[str]:
     """Return the drivers that are installed, by the names that URLs have for them."""
-    backend = type(backend_for(MYSQL))
-    packages = (*backend.sync_drivers, *backend.async_drivers)
+    packages = (*MySQLBackend.sync_drivers, *MySQLBackend.async_drivers)
     return [package.name for package in packages if find_spec(package.module) is not None]
 
 

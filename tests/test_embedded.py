@@ -321,12 +321,13 @@ if sys.argv[2] == "fork":
         return [directory for _, directory in lines]
 
     ENDLESS = """
-import sys, threading, unittest
+import signal, sys, threading, unittest
 import psycopg
 from sqlalchemy import event, text
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
 from dbtestcase.backends import backend_for
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of a job in the background it is ignored
 SQL = text("SELECT count(*) FROM generate_series(1, 1000000000000)")
 
 def announce():
@@ -367,7 +368,7 @@ unittest.main(argv=["", sys.argv[1]])
                 self.assertTrue(directory.exists())
                 process.send_signal(signal.SIGINT)
                 try:
-                    _, said = process.communicate(timeout=30)
+                    _, said = process.communicate(timeout=120)
                 finally:
                     process.kill()
             with self.subTest(case):

@@ -97,7 +97,7 @@ def running(connection: psycopg.Connection[Any], sql: str) -> Iterator[Future[An
 
 def cancel(connection: psycopg.Connection[Any], statement: Future[Any]) -> None:
     """Cancel a statement, which may not have reached the server yet."""
-    until(lambda: connection.cancel_safe(timeout=10) or statement.done())
+    until(lambda: connection.cancel_safe(timeout=60) or statement.done())
 
 
 @needs_it
@@ -201,9 +201,9 @@ class Serving(unittest.TestCase):
         with connect(self.server) as first, running(first, ENDLESS) as statement:
             for _ in range(2):
                 with self.assertRaisesRegex(psycopg.OperationalError, "one connection at a time"):
-                    connect(self.server, connect_timeout=10)
+                    connect(self.server, connect_timeout=60)
             with self.assertRaises(asyncpg.TooManyConnectionsError):
-                asyncio.run(connect_async(self.server, timeout=10))
+                asyncio.run(connect_async(self.server, timeout=60))
             cancel(first, statement)
             self.assertIsInstance(statement.exception(), psycopg.errors.QueryCanceled)
             self.assertEqual(first.execute("SELECT 1").fetchone(), (1,))
@@ -214,8 +214,8 @@ class Serving(unittest.TestCase):
             with first.cursor().copy("COPY numbers FROM STDIN") as copy:
                 copy.write_row((1,))
                 with self.assertRaisesRegex(psycopg.OperationalError, "one connection at a time"):
-                    connect(self.server, connect_timeout=10)
-                first.cancel_safe(timeout=10)  # interrupts nothing, as PostgreSQL waits
+                    connect(self.server, connect_timeout=60)
+                first.cancel_safe(timeout=60)  # interrupts nothing, as PostgreSQL waits
                 copy.write_row((2,))
             count = first.execute("SELECT count(*) FROM numbers").fetchone()
             self.assertEqual(count, (2,))
@@ -240,7 +240,7 @@ class Serving(unittest.TestCase):
     def test_a_request_to_cancel_that_comes_too_late_does_nothing(self) -> None:
         with connect(self.server) as connection:
             connection.execute("SELECT 1")
-            connection.cancel_safe(timeout=10)
+            connection.cancel_safe(timeout=60)
             self.assertEqual(connection.execute("SELECT 1").fetchone(), (1,))
         connection_is_closed = connect(self.server)
         request = connection_is_closed.pgconn.get_cancel()

@@ -499,7 +499,7 @@ class Schema(unittest.TestCase):
         def test(self: Any) -> None:
             source = backend_for(self.database).source(is_async=False)  # type: ignore[attr-defined]
             open_one = source.raw_connection
-            both = Barrier(2, timeout=10)
+            both = Barrier(2, timeout=60)
 
             def open_together() -> Any:
                 both.wait()  # both threads have said where they want to go

@@ -171,12 +171,12 @@ unittest.main(argv=["x"])
     def test_a_killed_run_is_swept_by_the_next(self) -> None:
         with inner.directory() as directory:
             process = self.script("os.kill(os.getpid(), signal.SIGKILL)", directory, "template")
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
             left = os.listdir(directory)
-            self.script("pass", directory, "transaction").communicate(timeout=30)
+            self.script("pass", directory, "transaction").communicate(timeout=120)
             self.assertEqual(os.listdir(directory), left)  # it might be new, and not locked yet
             self.make_old(directory)
-            self.script("pass", directory, "transaction").communicate(timeout=30)
+            self.script("pass", directory, "transaction").communicate(timeout=120)
             self.assertEqual(os.listdir(directory), [])
 
     def test_a_living_run_is_not_swept(self) -> None:
@@ -186,9 +186,9 @@ unittest.main(argv=["x"])
             self.assertEqual(living.stdout.readline(), "ready\n")
             alive = os.listdir(directory)
             self.make_old(directory)
-            self.script("pass", directory, "transaction").communicate(timeout=30)
+            self.script("pass", directory, "transaction").communicate(timeout=120)
             self.assertEqual(os.listdir(directory), alive)
-            living.communicate(timeout=30)
+            living.communicate(timeout=120)
 
     def test_what_is_not_ours_is_left_alone(self) -> None:
         with inner.directory() as directory:
@@ -203,7 +203,7 @@ unittest.main(argv=["x"])
             os.symlink(directory / "dbtestcase-unmarked", directory / "dbtestcase-link")
             self.make_old(directory)
             before = sorted(directory.rglob("*"))
-            _, errors = self.script("pass", directory, "truncation").communicate(timeout=30)
+            _, errors = self.script("pass", directory, "truncation").communicate(timeout=120)
             self.assertIn("OK", errors)
             self.assertEqual(sorted(directory.rglob("*")), before)
             self.assertEqual((directory / "app.db").read_text(), "precious")
