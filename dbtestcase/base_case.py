@@ -211,6 +211,7 @@ class BaseDatabaseTestCase(unittest.TestCase):
         method_name = unittest.TestCase.id(self).rpartition(".")[2]
         self._dbtestcase_test = test = lifecycle.start_test(self, method_name)
         if self._dbtestcase_result is None:  # run by debug(), which raises what fails
+            self.addCleanup(test.check)
             self.addCleanup(clean_up, test)
         else:
             self._dbtestcase_result.set_up(test)

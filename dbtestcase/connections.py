@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from .event_loop import workers_now
 from .exceptions import IsolationError
 from .statements import TransactionControl, transaction_control
 from .violations import stale_connection
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
     from .sandbox import Sandbox
     from .savepoints import Savepoint
+
+#: Orders what happens: connections taken from pools, and the beginnings of tests.
+MOMENTS = count(1)
 
 
 class SandboxedConnection:
@@ -30,7 +35,8 @@ class SandboxedConnection:
         self.failed = False
         self.opened_at = "an unknown line"
         self.last_sql = ""
-        self._opened_in = ""  # which test
+        self._taken_at = 0  # which moment
+        self._taken_by: list[ref[object]] = []  # thread and task
         self._stale_since = ""
         self._proxy: Callable[[], PoolProxiedConnection | None] = lambda: None
         self._unreturned: PoolProxiedConnection | None = None
@@ -63,7 +69,8 @@ class SandboxedConnection:
         self.rollback()
         self.opened_at = opened_at
         self.last_sql = ""
-        self._opened_in = self.sandbox.test
+        self._taken_at = next(MOMENTS)
+        self._taken_by = [ref(worker) for worker in workers_now()]
         self._proxy = ref(proxy)
 
     def is_out(self) -> bool:
@@ -71,9 +78,10 @@ class SandboxedConnection:
         proxy = self._proxy()
         return proxy is not None and proxy.is_valid
 
-    def is_left_by(self, test: str) -> bool:
-        """Tell whether ``test`` took it from the pool, and has not given it back."""
-        return self._opened_in == test and self.is_out()
+    def is_left_since(self, moment: int, older: Set[object]) -> bool:
+        """Tell whether it was taken since ``moment``, by none of ``older``, and not given back."""
+        at_work = any(worker() in older for worker in self._taken_by)
+        return self._taken_at > moment and not at_work and self.is_out()
 
     def give_back(self) -> None:
         """Give it back to the pool if its last user tried to in vain."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +161,10 @@ class Databases:
         """Return the statements of connections that have written and not committed."""
         return [what for database in self.by_alias.values() for what in database.uncommitted()]
 
-    def unreturned(self, test: str) -> list[SandboxedConnection]:
-        """Return the connections that ``test`` has taken and not given back."""
-        return [left for engines in self.engines.values() for left in engines.unreturned(test)]
+    def unreturned(self, moment: int, older: Set[object]) -> list[SandboxedConnection]:
+        """Return the connections taken since ``moment`` and not given back, but by ``older``."""
+        of_each = [engines.unreturned(moment, older) for engines in self.engines.values()]
+        return [left for lefts in of_each for left in lefts]
 
     def abandon_test(self, isolation: str) -> None:
         """Undo what a test did in the sandboxes; its sessions may still be open."""

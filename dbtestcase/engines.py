@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -135,9 +135,9 @@ class Engines:
         resets = self._backend.resets_connections
         return resets and idle and (self._backend.keeps_set_up or not self.forwards)
 
-    def unreturned(self, test: str) -> list[SandboxedConnection]:
-        """Return the stand-ins that ``test`` took from these engines and has not given back."""
-        return [stand_in for stand_in in self._all_stand_ins() if stand_in.is_left_by(test)]
+    def unreturned(self, moment: int, older: Set[object]) -> list[SandboxedConnection]:
+        """Return the stand-ins taken since ``moment`` and not given back, but by ``older``."""
+        return [one for one in self._all_stand_ins() if one.is_left_since(moment, older)]
 
     def take_back(self) -> None:
         """Take back those that could not be given back when they were closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
@@ -18,6 +19,16 @@ def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run ``coroutine`` in a loop of its own, without touching the thread's current loop."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(coroutine)
+
+
+def workers_now() -> tuple[object, ...]:
+    """Return the thread that calls this, and the task if it is in one."""
+    thread = threading.current_thread()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs here
+        task = None
+    return (thread,) if task is None else (thread, task)
 
 
 class ClassLoop:
@@ -49,6 +60,12 @@ class ClassLoop:
     def close(self) -> None:
         """Cancel what is left and close the loop."""
         self._runner.close()
+
+
+def other_workers(loop: ClassLoop | None) -> set[object]:
+    """Return the threads that there are beside this one, and the tasks of ``loop``."""
+    threads = {*threading.enumerate()} - {threading.current_thread()}
+    return {*threads, *(() if loop is None else loop.tasks())}
 
 
 class BorrowedRunner:

@@ -42,27 +42,35 @@ class ReportingResult:
         self._sql = sql
         self._keeps = keeps
         self._test: TestLifecycle | None = None
+        self._checked: TestLifecycle | None = None
         self._statements: Sequence[Statement] | None = None
         self._failures: list[_Failure] = []
         self._kept: Sequence[Kept] = ()
         self._kept_at: _Failure | None = None
         self._failed = False
-        self._succeeds = True  # as far as it is known
         # What each test calls, without the way through __getattr__.
         self.startTest, self.stopTest = result.startTest, result.stopTest
-        self.addSuccess = result.addSuccess
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._result, name)
         return partial(self._report, method) if name in _FAILURES else method
 
-    def addSkip(self, test: TestCase, reason: str) -> None:
-        self._succeeds = False
-        self._result.addSkip(test, reason)
+    def addSuccess(self, test: TestCase) -> None:
+        """The test and all of its clean-ups are over, and were successful for unittest."""
+        try:
+            if self._checked is not None:
+                self._checked.check()
+        except AssertionError:
+            self._report(self._result.addFailure, test, sys.exc_info())
+        except Exception:
+            self._report(self._result.addError, test, sys.exc_info())
+        else:
+            self._result.addSuccess(test)
 
     def set_up(self, test: TestLifecycle) -> None:
         """Look at the databases of ``test`` from now on when it fails."""
         self._test, self._statements = test, test.statements
+        self._checked = test
 
     def clean_up(self, clean_up: Callable[[TestLifecycle], None], test: TestLifecycle) -> None:
         """Call ``clean_up(test)``, and hand on the failures of the test after it."""
@@ -77,8 +85,6 @@ class ReportingResult:
         finally:
             _explain(self._failures, test)
             self._hand_on_all()
-        if self._succeeds:
-            test.refuse_unreturned()
 
     def finish(self, test: TestCase) -> None:
         """``test`` is over: report its SQL if it is one of all, and what was interrupted."""
@@ -89,7 +95,6 @@ class ReportingResult:
     def _report(self, add: Callable[..., None], *arguments: Any) -> None:
         """Take note of ``add(test, exc_info)``, or of ``add(test, subtest, exc_info)``."""
         raised = arguments[-1]
-        self._succeeds = self._succeeds and raised is None
         if raised is None or not _is_failure(raised[1]):
             add(*arguments)
             return

@@ -11,10 +11,11 @@ from sqlalchemy.util import greenlet_spawn
 
 from .assertions import refuse_unused
 from .code_digest import mentions
+from .connections import MOMENTS
 from .databases import Databases
 from .engines import SOURCE
 from .environment import check_environment, keeps_databases, sql_reports
-from .event_loop import run_alone
+from .event_loop import other_workers, run_alone
 from .evidence import keep_all, observe_all
 from .factories import Factories
 from .open_sessions import OpenSessions
@@ -175,9 +176,10 @@ class TestLifecycle:
         self.given: dict[str, Any] = {}  # what the test was given, by attribute
         self.sessions: dict[str, Any] = {}  # likewise, by alias
         self.migrating: MigratingDatabase | None = None
+        self._began = next(MOMENTS)
+        self._older = other_workers(of.loop)  # which may go on after it
         self._cleanups = ExitStack()
         self.pending: list[Pending] = []  # assertions, which it has to use
-        self._cleanups.callback(refuse_unused, self.pending)
         self._cleanups.callback(of.databases.finish_test, isolation)
 
     def enter(self, context: AbstractContextManager[object]) -> None:
@@ -236,11 +238,14 @@ class TestLifecycle:
         self._databases.refuse(self._of.refusal)
         self._databases.abandon_test(self._isolation)
 
-    def refuse_unreturned(self) -> None:
-        """Raise if the test, which is finished, has left a connection open in a sandbox.
+    def check(self) -> None:
+        """Raise if the test, all of which is over, only seems to have succeeded.
 
-        :raises StaleConnectionError: there is one, and the garbage collector leaves it too.
+        :raises AssertionError: it has called an assertion and not used it.
+        :raises StaleConnectionError: it has left a connection open in a sandbox, and the garbage
+            collector leaves it too.
         """
+        refuse_unused(self.pending)
         if self._unreturned():
             gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
         for left in self._unreturned():
@@ -249,7 +254,8 @@ class TestLifecycle:
     def _unreturned(self) -> list[SandboxedConnection]:
         spare = self._of.spare
         ours = None if spare is None or spare.closed else spare.info[SOURCE]
-        return [left for left in self._databases.unreturned(self._test.id()) if left is not ours]
+        found = self._databases.unreturned(self._began, self._older)
+        return [left for left in found if left is not ours]
 
     def finish(self) -> None:
         """Its sessions and connections are closed; leave the databases clean."""

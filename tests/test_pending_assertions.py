@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import unittest
 from typing import Any
 
+from sqlalchemy.util import await_only
+
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from dbtestcase.assertions.pending import PendingAssertion
 
 from . import inner
 from .models import Base, User
@@ -125,6 +129,48 @@ class WithoutAwait(unittest.TestCase):
         message = inner.only_error(self, inner.run(Forgetful))
         self.assertRegex(message, r"by assertDatabaseCount at .*:\d+, which was never awaited\n")
         self.assertIn("write `await self.assertDatabaseCount(...)`", message)
+
+    def test_a_task_that_nobody_waits_for(self) -> None:
+        async def run() -> PendingAssertion:
+            assertion = PendingAssertion("assertDatabaseEmpty", lambda: await_only(never.wait()))
+            never = asyncio.Event()
+            task = asyncio.ensure_future(assertion)
+            await asyncio.sleep(0)
+            self.assertTrue(assertion.is_used)
+            task.cancel()
+            await asyncio.wait([task])
+            return assertion
+
+        self.assertFalse(asyncio.run(run()).is_used)
+
+    def test_tasks_that_are_waited_for(self) -> None:
+        class Concurrent(AsyncDatabaseTestCase):
+            metadata = Base.metadata
+
+            async def test(self) -> None:
+                await asyncio.gather(self.assertDatabaseEmpty(), self.assertDatabaseCount(User, 0))
+
+        inner.passed(self, inner.run(Concurrent), 1)
+
+    def test_a_test_that_fails_or_skips_anyway(self) -> None:
+        class Forgetful(AsyncDatabaseTestCase):
+            metadata = Base.metadata
+
+            async def test_fails(self) -> None:
+                self.assertDatabaseEmpty()
+                self.fail("for a reason of its own")
+
+            async def test_skips(self) -> None:
+                self.assertDatabaseEmpty()
+                self.skipTest("for now")
+
+            @unittest.expectedFailure
+            async def test_is_expected_to_fail(self) -> None:
+                await self.test_fails()
+
+        result = inner.run(Forgetful)
+        self.assertIn("a reason of its own", inner.only_error(self, result))
+        self.assertEqual((len(result.skipped), len(result.expectedFailures)), (1, 1))
 
 
 class Tracebacks(unittest.TestCase):

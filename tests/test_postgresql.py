@@ -350,6 +350,22 @@ PostgreSQLBackend._build = build
 
 
 @needs_postgresql
+class Door(unittest.TestCase):
+    def test_it_is_not_closed_for_being_idle(self) -> None:
+        """A server or user may be set up so; then others would take this process for dead."""
+        setting = "current_setting('idle_session_timeout', true)"
+        url = make_url(POSTGRESQL).update_query_dict({"options": "-c idle_session_timeout=1h"})
+        with server(url) as connection:
+            before = connection.exec_driver_sql(f"SELECT {setting}").scalar()
+        if before is None:
+            self.skipTest("before version 14, servers do not do that")
+        self.assertEqual(before, "1h")
+        backend = PostgreSQLBackend(url)
+        self.addCleanup(backend.close)
+        self.assertEqual(backend.door.exec_driver_sql(f"SELECT {setting}").scalar(), "0")
+
+
+@needs_postgresql
 class Rights(unittest.TestCase):
     def setUp(self) -> None:
         self.url = self.enterContext(postgresql_role(""))

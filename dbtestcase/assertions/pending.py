@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,11 @@ class PendingAssertion(Pending):
         return self._run().__await__()
 
     async def _run(self) -> None:
-        await greenlet_spawn(self._check)
+        try:
+            await greenlet_spawn(self._check)
+        except asyncio.CancelledError:  # in a task that the test has not waited for
+            self.is_used = False
+            raise
 
 
 class Block(Pending, AbstractContextManager[Any]):

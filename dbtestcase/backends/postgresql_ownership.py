@@ -30,6 +30,9 @@ _KEPT_DAYS = 14
 _OF_A_RUN = re.compile(rf"{PREFIX}_([0-9a-f]{{8}})_[0-9]+")
 _BROKEN = -2  # the limit of connections that PostgreSQL sets when it begins to drop a database
 _RIGHTS = text("SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+_STAY = text(  # from version 14 on
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+)
 _MARKED = text(
     "SELECT datname, CASE datconnlimit WHEN :broken THEN 'broken'"
     " ELSE coalesce(shobj_description(oid, 'pg_database'), '') END FROM pg_database"
@@ -109,6 +112,7 @@ class OwnedDatabases(ServerBackend):
 
     def _enter(self, door: Connection) -> None:
         """Hold the lock that says we are alive, and drop what is nobody's any more."""
+        door.execute(_STAY)  # an idle door keeps its lock
         self._lock_number(door, "pg_advisory_lock", int(self.token, 16))
         for name, comment in self._ours().items():
             with suppress(DBAPIError):  # somebody looks at it; a later run drops it

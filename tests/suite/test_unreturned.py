@@ -7,8 +7,10 @@ import logging
 import re
 import warnings
 from contextlib import suppress
+from queue import Queue
+from threading import Event, Thread
 from typing import Any
-from unittest import TestCase
+from unittest import TestCase, TestResult, TestSuite, expectedFailure
 
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Connection
@@ -91,6 +93,57 @@ class Unreturned(TestCase):
                 self.assertIn("a reason of its own", inner.only_error(self, result))
                 self.assertEqual(len(result.skipped), 1)
 
+    def test_not_of_one_that_is_expected_to_fail(self) -> None:
+        @expectedFailure
+        def test(case: Any) -> None:
+            self.kept.append(case.app_engine.connect())
+            case.fail("as expected")
+
+        for colour in COLOURS:
+            with self.subTest(colour.__name__):
+                result = self.run_case(colour, test_1=test)
+                self.assertEqual((len(result.expectedFailures), result.errors), (1, []))
+
+    def test_not_of_an_earlier_run_of_the_test(self) -> None:
+        def test(case: Any) -> None:
+            if not self.kept:
+                self.kept.append(case.app_engine.connect())
+                case.fail("at first")
+
+        case = type("Inner", (Behaviour, Sync), {"test": test})
+        result = TestResult()
+        TestSuite([case("test"), case("test")]).run(result)
+        self.assertIn("at first", inner.only_error(self, result))
+
+    def test_not_of_one_that_works_for_all_tests_of_the_class(self) -> None:
+        """It may be in the middle of something when a test ends."""
+        asked: Queue[Any] = Queue()
+        taken = Event()
+
+        def work(case: Any) -> None:
+            for ask in iter(asked.get, None):
+                with case.app_engine.connect() as connection:
+                    connection.execute(select(User)).all()
+                    taken.set()
+                    ask.wait()
+                taken.clear()
+
+        def set_up_class(cls: Any) -> None:
+            super(cls, cls).setUpClass()
+            worker = Thread(target=work, args=(cls,))
+            worker.start()
+            cls.addClassCleanup(worker.join)
+            cls.addClassCleanup(asked.put, None)
+            cls.done = Event()
+            cls.addClassCleanup(cls.done.set)
+
+        def test(case: Any) -> None:
+            asked.put(case.done)
+            case.assertTrue(taken.wait(60))
+
+        methods = {"setUpClass": classmethod(set_up_class), "test": test}
+        inner.passed(self, self.run_case(Sync, **methods), 1)
+
     def test_what_is_given_back_in_time(self) -> None:
         def test_clean_up(case: Any) -> None:
             connection = case.app_engine.connect()
@@ -106,6 +159,14 @@ class Unreturned(TestCase):
                 connection.execute(select(User)).all()
                 connection.detach()
 
+        def set_up(case: Any) -> None:
+            case.addCleanup(lambda: case.connection_of_mixin.close())  # noqa: PLW0108
+            super(case_of_mixin[0], case).setUp()
+            case.connection_of_mixin = case.app_engine.connect()
+
+        case_of_mixin: list[Any] = []
+        case_of_mixin.append(type("Inner", (Behaviour, Sync), {"setUp": set_up, "test": test_own}))
+        inner.passed(self, inner.run(*case_of_mixin), 1)
         tests = {"test_clean_up": test_clean_up, "test_own": test_own}
         inner.passed(self, self.run_case(Sync, **tests, test_detached=test_detached), 3)
         inner.passed(self, self.run_case(Async, test_own=test_own), 1)
