@@ -119,7 +119,7 @@ class Doctor(Machine):
         ran = self.run_python("-c", f"{without}; {run}", "doctor")
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertIn("ok       files", ran.stdout)
-        self.assertIn("MISSING  packages      PGlite needs the package platformdirs", ran.stdout)
+        self.assertIn("MISSING  packages      PGlite needs the package", ran.stdout)
         self.assertIn("MISSING  packages      pgserver needs the package", ran.stdout)
         ran = self.run_python("-c", f"{without}; {run}", "clean")
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))

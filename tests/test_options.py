@@ -39,6 +39,10 @@ class RefusedAtDefinition(unittest.TestCase):
             ({"metdata": Base}, "there is no option metdata; did you mean metadata?"),
             ({"database": "sqlite://?foreignkeys=off"}, "foreignkeys is unknown; there is foreign"),
             ({"database": "no url"}, "'no url' is not a database URL"),
+            (
+                {"database": "pglite"},
+                "for example pglite://, in the option or in DBTESTCASE_DATABASE",
+            ),
             ({"database": 42}, "database = 42 is not a string"),
             ({"database": "sqlite+pysqlcipher://"}, "SQLite works with pysqlite and aiosqlite"),
             ({"database": "sqlite://?foreign_keys=maybe"}, "write foreign_keys=on or foreign_keys"),

@@ -45,9 +45,11 @@ def backend_for(database: str) -> Backend:
     try:
         url = make_url(database)
     except (ArgumentError, ValueError):
+        near = get_close_matches(str(database).rstrip(":/"), _BACKENDS, n=1)
         raise OptionError(
             f"database = {shown(database)!r} is not a database URL.\n"
-            '  To fix this, write for example database = "sqlite://"'
+            f"  To fix this, write for example {(near or ['sqlite'])[0]}://, in the option or in "
+            "DBTESTCASE_DATABASE"
         ) from None
     kind = url.get_backend_name()
     if kind not in _BACKENDS:

@@ -29,8 +29,9 @@ def cache_directory(title: str, extra: str) -> Path:
     """
     missing = [package for package in ("platformdirs", "filelock") if find_spec(package) is None]
     if missing:
+        which = "package {}, which is" if len(missing) == 1 else "packages {}, which are"
         raise BackendError(
-            f"{title} needs the package {' and '.join(missing)}, which is not installed.\n"
+            f"{title} needs the {which.format(' and '.join(missing))} not installed.\n"
             f"  To fix this: pip install 'dbtestcase[{extra}]'"
         )
     from platformdirs import user_cache_path
