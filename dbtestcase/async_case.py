@@ -39,6 +39,7 @@ class AsyncDatabaseTestCase(
     (``PYTHONASYNCIODEBUG``, ``-X dev``) say so. Tasks that a test leaves are cancelled after it.
     """
 
+    _dbtestcase_is_async = True
     _dbtestcase_loop: ClassVar[ClassLoop]
 
     @FromClass

@@ -80,6 +80,7 @@ class BaseDatabaseTestCase(unittest.TestCase):
     #: Let primary keys start at 1 in every test. SQLite does that by itself.
     reset_sequences: ClassVar[bool] = False
 
+    _dbtestcase_is_async: ClassVar[bool] = False  # the kind of its session
     _dbtestcase_revision: ClassVar[str] = "heads"  # that the migrations are applied up to
 
     session: FromTest[Any]

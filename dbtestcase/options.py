@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
+from inspect import getattr_static
 from types import FunctionType
 from typing import Any, Literal, TypeVar, get_args
-from unittest import IsolatedAsyncioTestCase
 
 from .aliases import databases_of, placing
 from .backends import Backend, backend_for
@@ -120,7 +120,8 @@ def check_options(case: Any) -> None:
             if base.__module__.partition(".")[0] not in ("dbtestcase", "unittest", "builtins"):
                 for name, value in vars(base).items():
                     _check_name(name, value)
-                    check_hook(name, value, is_async=issubclass(case, IsolatedAsyncioTestCase))
+                    if getattr_static(case, name) is value:  # nothing in its place
+                        check_hook(name, value, base, case)
         if not isinstance(case.reset_sequences, bool):
             raise OptionError(
                 f"reset_sequences = {case.reset_sequences!r} is neither True nor False"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from unittest import IsolatedAsyncioTestCase
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Connection, Engine
@@ -36,7 +35,7 @@ class SessionFactories:
     def __init__(self, case: Any, make_router: Callable[[], Session], redirect: Redirect) -> None:
         self._make_router = make_router
         self._redirect = redirect
-        self._is_async = issubclass(case, IsolatedAsyncioTestCase)
+        self._is_async: bool = case._dbtestcase_is_async
         factories = resolve(case.session_factories, "session_factories", _factory, _NO_FACTORY)
         self._registries = [one for one in factories if hasattr(one, "registry")]
         self._makers: list[Any] = list(

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
-from unittest import IsolatedAsyncioTestCase
 
 from .exceptions import OptionError
 from .wording import suggestion
 
 _OURS = ("bind", "binds")
 _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-
-#: How near a name must be to one that is known, where a class of the application takes others too.
-_SURELY_MEANT = 0.85
 
 
 def check_session_options(case: Any) -> None:
@@ -39,7 +34,7 @@ def _check_class(case: Any) -> None:
     from sqlalchemy.orm import Session
 
     value = case.session_class
-    bases = (AsyncSession, Session) if issubclass(case, IsolatedAsyncioTestCase) else (Session,)
+    bases = (AsyncSession, Session) if case._dbtestcase_is_async else (Session,)
     if not (isinstance(value, type) and issubclass(value, bases)):
         names = " or ".join(base.__name__ for base in bases)
         is_other = isinstance(value, type) and issubclass(value, AsyncSession)
@@ -48,16 +43,15 @@ def _check_class(case: Any) -> None:
 
 
 def _check_names(case: Any) -> None:
-    known: list[str] = []
-    takes_others = False
+    known: set[str] = set()
     for initializer in _initializers(case):
-        parameters = list(signature(initializer).parameters.values())[1:]
-        known += [one.name for one in parameters if one.kind in _NAMED]
-        takes_others |= _takes_any(parameters) and not _is_sqlalchemys(initializer)
-    for name in {str(name) for name in case.session_options} - {*known}:
-        hint = suggestion(name, sorted({*known}.difference(_OURS)), "they take")
-        if not takes_others or get_close_matches(name, known, n=1, cutoff=_SURELY_MEANT):
-            raise OptionError(f"session_options has {name!r}, which sessions do not take; {hint}")
+        parameters = _parameters(initializer)
+        if _takes_any(parameters) and not _is_sqlalchemys(initializer):
+            return  # its **kwargs may be for itself
+        known.update(one.name for one in parameters if one.kind in _NAMED)
+    for name in {str(name) for name in case.session_options} - known:
+        hint = suggestion(name, sorted(known.difference(_OURS)), "they take")
+        raise OptionError(f"session_options has {name!r}, which sessions do not take; {hint}")
 
 
 def _initializers(case: Any) -> Iterator[Callable[..., None]]:
@@ -67,7 +61,7 @@ def _initializers(case: Any) -> Iterator[Callable[..., None]]:
             initializer = vars(base).get("__init__")
             if initializer is not None:
                 yield initializer
-                if not _takes_any(signature(initializer).parameters.values()):
+                if not _takes_any(_parameters(initializer)):
                     return
                 if _is_sqlalchemys(initializer):
                     break  # AsyncSession, which hands them on to the session behind it
@@ -79,13 +73,19 @@ def _classes(case: Any) -> list[type]:
     from sqlalchemy.orm import Session
 
     given = case.session_class
-    if not issubclass(case, IsolatedAsyncioTestCase):
+    if not case._dbtestcase_is_async:
         return [given or Session]
     is_async = given is None or issubclass(given, AsyncSession)
     outer = (given or AsyncSession) if is_async else AsyncSession
     behind = outer.sync_session_class if is_async else given
     behind = case.session_options.get("sync_session_class", behind)
     return [outer, behind if isinstance(behind, type) else behind.class_]  # of a sessionmaker
+
+
+def _parameters(initializer: Callable[..., None]) -> list[Parameter]:
+    """Return those after ``self``, of a decorated one of the application those of its wrapper."""
+    written = signature(initializer, follow_wrapped=_is_sqlalchemys(initializer))
+    return list(written.parameters.values())[1:]
 
 
 def _takes_any(parameters: Iterable[Parameter]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import unittest
 from typing import Any, ClassVar
@@ -124,9 +125,6 @@ class HooksRefusedAtDefinition(unittest.TestCase):
         self.refused(
             DatabaseTestCase, "write def setUpTestData(cls, session)", setUpTestData=django
         )
-        self.refused(
-            AsyncDatabaseTestCase, "not a coroutine; make it an async def", asyncSetUpClass=plain
-        )
 
     def test_coroutines_that_nobody_awaits(self) -> None:
         async def phase(self: Any) -> None: ...
@@ -219,20 +217,56 @@ class SessionOptions(unittest.TestCase):
             type("UserTests", (base,), options)
             self.refused(
                 base,
-                "'tenantt', which sessions do not take; did you mean 'tenant'?",
-                session_class=Tenants,
-                session_options={"tenantt": 1},
-            )
-            # Its **kwargs may be for itself.
-            type("UserTests", (base,), {**options, "session_options": {"of_its_own": 1}})
-            self.refused(
-                base,
                 "'info', which sessions do not take; they take autoflush",
                 session_class=Closed,
                 session_options={"info": {}},
             )
         of_both: Any = {"session_class": AsyncTenants, "session_options": {"tenant": 1}}
         type("UserTests", (AsyncDatabaseTestCase,), of_both)
+
+    def test_those_that_a_class_of_the_application_takes_out(self) -> None:
+        class Flushing(Session):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                self.auto_flush = kwargs.pop("auto_flush")
+                super().__init__(*args, **kwargs)
+
+        def with_tenant(initializer: Any) -> Any:
+            @functools.wraps(initializer)
+            def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+                self.tenant = kwargs.pop("tenant")
+                initializer(self, *args, **kwargs)
+
+            return wrapper
+
+        class Decorated(Session):
+            @with_tenant
+            def __init__(
+                self, bind: Any, binds: Any, autoflush: Any, expire_on_commit: Any
+            ) -> None:
+                super().__init__(bind, binds=binds)
+
+        class Tests(DatabaseTestCase):
+            session_class = Flushing
+            session_options: ClassVar[Any] = {"auto_flush": 1}
+
+            def test(self) -> None:
+                self.assertEqual(self.session.auto_flush, 1)
+
+        class AsyncTests(AsyncDatabaseTestCase):
+            session_class = Flushing
+            session_options: ClassVar[Any] = {"auto_flush": 1}
+
+            async def test(self) -> None:
+                self.assertEqual(self.session.sync_session.auto_flush, 1)
+
+        class DecoratedTests(DatabaseTestCase):
+            session_class = Decorated
+            session_options: ClassVar[Any] = {"tenant": 1}
+
+            def test(self) -> None:
+                self.assertEqual(self.session.tenant, 1)
+
+        inner.passed(self, inner.run(Tests, AsyncTests, DecoratedTests), 3)
 
     def test_sessions_that_the_application_makes(self) -> None:
         class Tests(DatabaseTestCase):
