@@ -12,12 +12,14 @@ from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
 from .backends import engine_around
+from .between_tests import ChangesBetweenTests
 from .engines import Engines
 from .event_loop import run_alone
-from .exceptions import NotReadyError, UsageError
+from .exceptions import NotReadyError
 from .lazy_loads import missing_greenlet
 from .sandbox import Sandbox
 from .statements import caller
+from .violations import other_colour
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -28,12 +30,6 @@ if TYPE_CHECKING:
 
 
 _CREATING = threading.RLock()  # test classes may run in several threads
-
-_OTHER_COLOUR = """\
-A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \
-an asynchronous driver.
-  To fix this, give the test transaction isolation, under which that works in threads; or move it \
-to a DatabaseTestCase."""
 
 
 class ClassDatabase:
@@ -57,6 +53,7 @@ class ClassDatabase:
         self._committed_sequences: object = None  # where they stand with class data
         self.sandbox = Sandbox()
         self.engines = Engines(backend, self._connect, self._admit)
+        self.between_tests = ChangesBetweenTests(lambda: self._leads_to is not None)
         self.refusal = ""  # why nobody may take a connection now, if so
 
     def open(
@@ -71,6 +68,7 @@ class ClassDatabase:
         self._reset_sequences = reset_sequences
         self._loop = loop
         self.refusal = ""
+        self.between_tests.stop()
         self.engines.is_async = loop is not None
         if not all_in_sandbox:
             self._committed = self._create(self._template, "transaction")
@@ -94,6 +92,7 @@ class ClassDatabase:
 
     def start_test(self, test: str, isolation: str) -> None:
         """Make ready for ``test``."""
+        self.between_tests.finish(test, self.sandbox)
         if isolation == "transaction":
             self._lead_to(None)
             self.sandbox.start_test(test)
@@ -148,6 +147,7 @@ class ClassDatabase:
 
     def finish_test(self, isolation: str) -> None:
         """Undo what a test did in a copy; its sessions are closed."""
+        self.between_tests.start()
         self.engines.take_back()
         if self._moved is not None:
             left, self._moved = self._moved, None
@@ -266,7 +266,7 @@ class ClassDatabase:
     def _connect(self, is_async: bool) -> DBAPIConnection:
         if self._leads_to is not None:
             if is_async and not (self.backend.both_colours or in_greenlet()):
-                raise missing_greenlet() or UsageError(_OTHER_COLOUR.format(line=caller()))
+                raise missing_greenlet() or other_colour(caller())
             return self._leads_to.connect(is_async=is_async)
         stand_in: DBAPIConnection = self.sandbox.link.stand_in(self.sandbox)
         return stand_in

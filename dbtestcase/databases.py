@@ -210,6 +210,8 @@ class Databases:
             reset_sequences=self._case.reset_sequences,
         )
         cleanups.callback(database.close)
+        if not self._stays_in_sandbox(backend):
+            cleanups.enter_context(database.engines.listening(database.between_tests.listeners()))
         self.by_alias[alias] = database
         self.backends[alias] = backend
         self.engines[alias] = database.engines
