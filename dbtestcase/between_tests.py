@@ -26,13 +26,13 @@ class ChangesBetweenTests:
 
     def __init__(self, is_real: Callable[[], bool]) -> None:
         self._is_real = is_real
-        self._notes = False
+        self.after_test = False  # one has ended, and none has begun since
         self._executed: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
         self._committed: list[str] = []
 
     def start(self) -> None:
         """A test has ended."""
-        self._notes = True
+        self.after_test = True
 
     def finish(self, test: str, sandbox: Sandbox) -> None:
         """``test`` is about to start.
@@ -49,7 +49,7 @@ class ChangesBetweenTests:
 
     def stop(self) -> None:
         """What is executed from now on belongs to the set-up of a class."""
-        self._notes = False
+        self.after_test = False
 
     def listeners(self) -> Listeners:
         """Return the listeners that notice it, for every engine."""
@@ -57,7 +57,7 @@ class ChangesBetweenTests:
         def executed(
             connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, many: bool
         ) -> None:
-            if self._notes and self._is_real() and changes_data(sql) and cursor.rowcount != 0:
+            if self.after_test and self._is_real() and changes_data(sql) and cursor.rowcount != 0:
                 self._executed.setdefault(connection, f"{sql.strip()}\n      at {caller()}")
 
         def commit(connection: Connection) -> None:

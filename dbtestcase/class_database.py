@@ -82,16 +82,10 @@ class ClassDatabase:
         if reset_sequences and all_in_sandbox:
             self._restart_sequences()
 
-    def data_is_loaded(self) -> None:
-        """Class data is there: each test starts from here."""
-        link = self.sandbox.link
-        if self._reset_sequences:
-            self.sandbox.sequences = link.call(link.sequences)
-        elif self._committed is not None:
-            self._committed_sequences = link.call(link.sequences)
-
     def start_test(self, test: str, isolation: str) -> None:
         """Make ready for ``test``."""
+        if not self.between_tests.after_test:
+            self._note_sequences()
         self.between_tests.finish(test, self.sandbox)
         if isolation == "transaction":
             self._lead_to(None)
@@ -206,6 +200,14 @@ class ClassDatabase:
         self.sandbox.finish_class()
         self.engines.take_back()
         self.sandbox.sequences = None
+
+    def _note_sequences(self) -> None:
+        """Note where sequences stand in the first test, behind what its class has written."""
+        link = self.sandbox.link
+        if self._reset_sequences:
+            self.sandbox.sequences = link.call(link.sequences)
+        elif self._committed is not None:
+            self._committed_sequences = link.call(link.sequences)
 
     def _restart_sequences(self) -> None:
         """Let sequences stand where they did in the template, whatever class was here before."""

@@ -139,11 +139,6 @@ class Databases:
         """Replace all of them, also those whose isolation was kept: class data is in each."""
         self._each(ClassDatabase.rebuild)
 
-    def data_is_loaded(self) -> None:
-        """Class data is there, if there is any: each test starts from here."""
-        for database in self.by_alias.values():
-            database.data_is_loaded()
-
     def start_test(self, test: str, isolation: str) -> None:
         """Make all ready for ``test``, or none."""
         for backend in self._backends:
