@@ -12,12 +12,14 @@ from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
 from .backends import engine_around
+from .between_tests import ChangesBetweenTests
 from .engines import Engines
 from .event_loop import run_alone
-from .exceptions import NotReadyError, UsageError
+from .exceptions import NotReadyError
 from .lazy_loads import missing_greenlet
 from .sandbox import Sandbox
 from .statements import caller
+from .violations import other_colour
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -28,12 +30,6 @@ if TYPE_CHECKING:
 
 
 _CREATING = threading.RLock()  # test classes may run in several threads
-
-_OTHER_COLOUR = """\
-A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \
-an asynchronous driver.
-  To fix this, give the test transaction isolation, under which that works in threads; or move it \
-to a DatabaseTestCase."""
 
 
 class ClassDatabase:
@@ -57,6 +53,7 @@ class ClassDatabase:
         self._committed_sequences: object = None  # where they stand with class data
         self.sandbox = Sandbox()
         self.engines = Engines(backend, self._connect, self._admit)
+        self.between_tests = ChangesBetweenTests(lambda: self._leads_to is not None)
         self.refusal = ""  # why nobody may take a connection now, if so
 
     def open(
@@ -71,6 +68,7 @@ class ClassDatabase:
         self._reset_sequences = reset_sequences
         self._loop = loop
         self.refusal = ""
+        self.between_tests.stop()
         self.engines.is_async = loop is not None
         if not all_in_sandbox:
             self._committed = self._create(self._template, "transaction")
@@ -84,16 +82,11 @@ class ClassDatabase:
         if reset_sequences and all_in_sandbox:
             self._restart_sequences()
 
-    def data_is_loaded(self) -> None:
-        """Class data is there: each test starts from here."""
-        link = self.sandbox.link
-        if self._reset_sequences:
-            self.sandbox.sequences = link.call(link.sequences)
-        elif self._committed is not None:
-            self._committed_sequences = link.call(link.sequences)
-
     def start_test(self, test: str, isolation: str) -> None:
         """Make ready for ``test``."""
+        if not self.between_tests.after_test:
+            self._note_sequences()
+        self.between_tests.finish(test, self.sandbox)
         if isolation == "transaction":
             self._lead_to(None)
             self.sandbox.start_test(test)
@@ -148,6 +141,7 @@ class ClassDatabase:
 
     def finish_test(self, isolation: str) -> None:
         """Undo what a test did in a copy; its sessions are closed."""
+        self.between_tests.start()
         self.engines.take_back()
         if self._moved is not None:
             left, self._moved = self._moved, None
@@ -206,6 +200,14 @@ class ClassDatabase:
         self.sandbox.finish_class()
         self.engines.take_back()
         self.sandbox.sequences = None
+
+    def _note_sequences(self) -> None:
+        """Note where sequences stand in the first test, behind what its class has written."""
+        link = self.sandbox.link
+        if self._reset_sequences:
+            self.sandbox.sequences = link.call(link.sequences)
+        elif self._committed is not None:
+            self._committed_sequences = link.call(link.sequences)
 
     def _restart_sequences(self) -> None:
         """Let sequences stand where they did in the template, whatever class was here before."""
@@ -266,7 +268,7 @@ class ClassDatabase:
     def _connect(self, is_async: bool) -> DBAPIConnection:
         if self._leads_to is not None:
             if is_async and not (self.backend.both_colours or in_greenlet()):
-                raise missing_greenlet() or UsageError(_OTHER_COLOUR.format(line=caller()))
+                raise missing_greenlet() or other_colour(caller())
             return self._leads_to.connect(is_async=is_async)
         stand_in: DBAPIConnection = self.sandbox.link.stand_in(self.sandbox)
         return stand_in

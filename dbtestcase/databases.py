@@ -139,11 +139,6 @@ class Databases:
         """Replace all of them, also those whose isolation was kept: class data is in each."""
         self._each(ClassDatabase.rebuild)
 
-    def data_is_loaded(self) -> None:
-        """Class data is there, if there is any: each test starts from here."""
-        for database in self.by_alias.values():
-            database.data_is_loaded()
-
     def start_test(self, test: str, isolation: str) -> None:
         """Make all ready for ``test``, or none."""
         for backend in self._backends:
@@ -211,6 +206,8 @@ class Databases:
             reset_sequences=self._case.reset_sequences,
         )
         cleanups.callback(database.close)
+        if not self._stays_in_sandbox(backend):
+            cleanups.enter_context(database.engines.listening(database.between_tests.listeners()))
         self.by_alias[alias] = database
         self.backends[alias] = backend
         self.engines[alias] = database.engines

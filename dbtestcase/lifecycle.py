@@ -86,7 +86,6 @@ class ClassLifecycle:
         except Exception as error:
             self.databases.explain_late_tables(error)
             raise
-        self.databases.data_is_loaded()
 
     def keep_data(self, session: Session, instances_of: InstancesOf) -> None:
         """Keep what ``setUpTestData``, having committed in ``session``, put on the class.

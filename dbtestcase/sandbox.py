@@ -40,8 +40,8 @@ class Sandbox:
         self.test = ""  # which one runs
         self._test_savepoint: Savepoint | None = None
         self._owners: dict[int, Owner] = {}
-        self._noted: Savepoint | None = None  # where the statement was noted as a write
-        self._changes = 0  # of the connection, when it was
+        self._changes = 0  # of the connection, when the statement was noted as a write
+        self._tested = False  # has a test of the class ended?
         self._violations: list[IsolationError] = []
 
     def attach(self, link: Link) -> None:
@@ -50,6 +50,14 @@ class Sandbox:
         self.intact = True
 
     # The phases of class and test
+
+    def undo_changes(self) -> list[str]:
+        """Undo what was changed since the last test, if there was one, and return it."""
+        changes = self._stack.changes_since(self._test_savepoint, self) if self._tested else []
+        if changes:
+            self._expire_owners()
+            self.link.call(self._undo_test)
+        return changes
 
     def start_test(self, test: str) -> None:
         """Begin ``test``: nested in the class's transaction where there is one."""
@@ -71,6 +79,7 @@ class Sandbox:
                 self.link.call(self._undo_test)
         finally:
             self.test = ""
+            self._tested = True
         if self._violations and all(map(violations.was_swallowed, self._violations)):
             raise self._violations[0]
 
@@ -78,6 +87,7 @@ class Sandbox:
         """Undo what was done outside the tests: class data and ``setUpClass``."""
         self._expire_owners()
         self._test_savepoint = None
+        self._tested = False
         if self._stack.began:
             self.link.call(self._roll_back)
 
@@ -116,7 +126,7 @@ class Sandbox:
         :param reads: it certainly writes nothing.
         :raises IsolationError: it cannot, for instance because it would commit.
         """
-        self._noted = None
+        self._stack.note_nothing()
         if self.link.ends_transaction(sql):
             raise self._violate(
                 violations.would_end_transaction(self._where(), sql, owner.opened_at)
@@ -133,8 +143,8 @@ class Sandbox:
 
     def finish_statement(self, owner: Owner, *, changed_rows: bool) -> None:
         """Note that ``owner`` has executed its statement."""
-        if not changed_rows:
-            self._forget_write(owner)
+        if not changed_rows and self._changes == self.link.changes():
+            self._stack.forget_write(owner)
         self._stack.release_ended()
 
     def fail_statement(self, owner: Owner, error: BaseException) -> None:
@@ -199,12 +209,7 @@ class Sandbox:
                 self._stack.hold(savepoint)
         if self.link.aborts and not (owner.savepoints and self._stack.can_lose(owner)):
             self._stack.guard(self)
-        last = self._stack.last
-        if last is not None and owner not in last.writers:
-            last.writers[owner] = (
-                f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
-            )
-            self._noted = last
+        self._stack.note_write(owner, sql)
 
     def _check_deferred_constraints(self, owner: Owner) -> None:
         if self.link.aborts and not self._stack.can_lose(owner):
@@ -217,11 +222,6 @@ class Sandbox:
                 self.fail_statement(owner, error)
                 self.roll_back(owner)
             raise
-
-    def _forget_write(self, owner: Owner) -> None:
-        if self._noted is not None and self._changes == self.link.changes():
-            self._noted.writers.pop(owner, None)
-            self._noted = None
 
     def _hold_test(self) -> None:
         last = self._stack.last

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .statements import changes_data
+
 if TYPE_CHECKING:
     from .link import Link
 
@@ -45,6 +47,8 @@ class SavepointStack:
         self.link: Link
         self.began = False
         self.held: list[Savepoint] = []
+        self.writers: dict[object, str] = {}  # who wrote outside of all savepoints, and what first
+        self._noted: tuple[dict[object, str], str | None] | None = None  # of the last statement
         self._count = 0
         self._queue: list[str] = []  # statements to send with the next one
         self._to_release = ""  # the lowest savepoint in the database that is over
@@ -109,9 +113,9 @@ class SavepointStack:
             released = self.held.pop()
             self._to_release = released.identifier
             released.held = False
-            if self.held:
-                for writer, what in released.writers.items():
-                    self.held[-1].writers.setdefault(writer, what)
+            for writer, what in released.writers.items():
+                if _says_more(what, self.innermost_writers.get(writer)):
+                    self.innermost_writers[writer] = what
 
     def give_up_unwritten(self, owner: object) -> None:
         """Drop the innermost savepoints in which nothing was written, but those of ``owner``."""
@@ -126,6 +130,41 @@ class SavepointStack:
             for writer, what in held.writers.items():
                 if writer is not owner:
                     yield what
+
+    @property
+    def innermost_writers(self) -> dict[object, str]:
+        """Who writes in the innermost savepoint, or without any in the transaction."""
+        return self.held[-1].writers if self.held else self.writers
+
+    def note_write(self, owner: Owner, sql: str) -> None:
+        """Note that ``owner`` is about to write."""
+        writers = self.innermost_writers
+        before = writers.get(owner)
+        if _says_more(sql, before):
+            writers[owner] = f"{sql.strip()}\n      on the connection opened at {owner.opened_at}"
+            self._noted = writers, before
+
+    def note_nothing(self) -> None:
+        """Note that a statement begins, which has not written yet."""
+        self._noted = None
+
+    def forget_write(self, owner: Owner) -> None:
+        """Take note that the last statement of ``owner`` changed nothing."""
+        if self._noted is not None:
+            writers, before = self._noted
+            writers.pop(owner, None)
+            if before is not None:
+                writers[owner] = before
+            self._noted = None
+
+    def changes_since(self, savepoint: Savepoint | None, owner: object) -> list[str]:
+        """Return what others than ``owner`` changed since ``savepoint``, or the beginning."""
+        if savepoint is not None and savepoint.held:
+            written = list(self.writes_of_others(owner, savepoint))
+        else:
+            inside = self.writes_of_others(owner, self.held[0]) if self.held else ()
+            written = [*self.writers.values(), *inside]
+        return [what for what in written if changes_data(what)]
 
     def uncommitted(self) -> list[str]:
         """Return what each connection in the middle of a transaction wrote first in it."""
@@ -184,6 +223,12 @@ class SavepointStack:
         for savepoint in self.held:
             savepoint.held = False
         self.held.clear()
+        self.writers.clear()
         self._queue.clear()
         self._to_release = self._spare = ""
         self.began = False
+
+
+def _says_more(what: str, before: str | None) -> bool:
+    """Tell whether a connection that wrote ``before`` is to be known by ``what`` instead."""
+    return before is None or (not changes_data(before) and changes_data(what))

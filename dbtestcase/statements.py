@@ -65,6 +65,22 @@ def first_word(sql: str) -> str:
     return match[1].upper() if match else ""
 
 
+_DATA_WORDS = {
+    *("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "COPY", "LOAD"),
+    *("CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"),
+}
+_DATA_IN_QUERY = re.compile(
+    r"\b(?:(?:INSERT|MERGE|REPLACE)\s+INTO|DELETE\s+FROM|UPDATE\s+\S+\s+SET)\b", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=2048)
+def changes_data(sql: str) -> bool:
+    """Tell whether ``sql`` is certainly meant to change rows or tables, as SET is not."""
+    word = first_word(sql)
+    return word in _DATA_WORDS or (word == "WITH" and _DATA_IN_QUERY.search(sql) is not None)
+
+
 #: Packages whose frames are never what a person wants to see: those between code that uses a
 #: database and the database.
 _LIBRARIES = sys.stdlib_module_names | {

@@ -7,6 +7,7 @@ from .exceptions import (
     IsolationError,
     StaleConnectionError,
     TransactionEndedError,
+    UsageError,
 )
 
 
@@ -45,6 +46,16 @@ def unreturned_connection(test: str, sql: str, opened_at: str) -> StaleConnectio
     """Return the error for a connection that ``test`` has opened and not closed."""
     last = sql.strip() or "(nothing)"
     return StaleConnectionError(_UNRETURNED.format(test=test, sql=last, opened_at=opened_at))
+
+
+def changed_between_tests(test: str, what: str) -> IsolationError:
+    """Return the error for a change outside of tests, which ``test`` and later ones would find."""
+    return IsolationError(_BETWEEN_TESTS.format(test=test, what=what))
+
+
+def other_colour(line: str) -> UsageError:
+    """Return the error for a connection that a synchronous engine was asked for at ``line``."""
+    return UsageError(_OTHER_COLOUR.format(line=line))
 
 
 def was_swallowed(error: BaseException) -> bool:
@@ -112,3 +123,18 @@ _RAW = """\
 cannot be begun here, in a coroutine.
   To fix this, either: execute a statement on the connection before, such as SELECT 1; or give the \
 test real transactions of its own, with the decorator @dbtestcase.isolation("truncation")."""
+
+_BETWEEN_TESTS = """\
+{test}: after the test before it had ended, and before its own setUp, this was executed outside of \
+any test, so that it would stay for all later tests of the class:
+      {what}
+  It is undone. A function fixture of pytest, setup_method, or a run or __call__ of your own \
+works outside of the test.
+  To fix this, write it in setUp, after super().setUp(), or in setUpTestData for all tests; if it \
+only cleans up, leave it out: what a test did is undone anyway."""
+
+_OTHER_COLOUR = """\
+A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \
+an asynchronous driver.
+  To fix this, give the test transaction isolation, under which that works in threads; or move it \
+to a DatabaseTestCase."""

@@ -26,7 +26,7 @@ LAYERS = [
     ],
     ["savepoints", "recording", "environment", "hooks", "session_options"],
     ["sandbox"],
-    ["connections"],
+    ["connections", "between_tests"],
     ["logging_state", "lending"],
     ["migrations"],
     ["schema", "class_data", "backends"],
