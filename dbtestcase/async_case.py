@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from .aliases import DEFAULT
 from .assertions import AsyncBlock, DatabaseAssertions, PendingAssertion
 from .attributes import FromClass, FromTest
-from .base_case import BaseDatabaseTestCase, overrides
+from .base_case import BaseDatabaseTestCase
 from .event_loop import ClassLoop
 from .exceptions import NotReadyError
+from .hooks import overrides
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession

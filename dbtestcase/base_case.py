@@ -212,7 +212,7 @@ class BaseDatabaseTestCase(unittest.TestCase):
         method_name = unittest.TestCase.id(self).rpartition(".")[2]
         self._dbtestcase_test = test = lifecycle.start_test(self, method_name)
         if self._dbtestcase_result is None:  # run by debug(), which raises what fails
-            self.addCleanup(test.check)
+            self.addCleanup(test.refuse_unused)
             self.addCleanup(clean_up, test)
         else:
             self._dbtestcase_result.set_up(test)
@@ -268,8 +268,3 @@ class BaseDatabaseTestCase(unittest.TestCase):
                 stack.enter_context(session.no_autoflush)
             connection = stack.enter_context(getattr(engine, "sync_engine", engine).connect())
             yield connection.execution_options(**UNRECORDED)
-
-
-def overrides(case: Any, base: Any, hook: str) -> bool:
-    """Tell whether ``case`` has a class method ``hook`` of its own, not that of ``base``."""
-    return getattr(case, hook).__func__ is not getattr(base, hook).__func__

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .aliases import DEFAULT
 from .assertions import DatabaseAssertions
 from .attributes import FromClass, FromTest
-from .base_case import BaseDatabaseTestCase, overrides
+from .base_case import BaseDatabaseTestCase
+from .hooks import overrides
 
 __unittest = True  # unittest leaves frames of this module out of failures
 

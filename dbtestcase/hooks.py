@@ -109,3 +109,8 @@ def _instead_of_coroutine(name: str, case: Any) -> str:
         return f"write {awaited[0]}"
     fix = "make it a plain def, or derive the class from AsyncDatabaseTestCase"
     return f"{fix} and write {awaited[0]}"
+
+
+def overrides(case: Any, base: Any, hook: str) -> bool:
+    """Tell whether ``case`` has a class method ``hook`` of its own, not that of ``base``."""
+    return getattr(case, hook).__func__ is not getattr(base, hook).__func__

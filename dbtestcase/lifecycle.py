@@ -237,6 +237,10 @@ class TestLifecycle:
         self._databases.refuse(self._of.refusal)
         self._databases.abandon_test(self._isolation)
 
+    def refuse_unused(self) -> None:
+        """Raise if the test has called an assertion and not used it."""
+        refuse_unused(self.pending)
+
     def check(self) -> None:
         """Raise if the test, all of which is over, only seems to have succeeded.
 
@@ -244,7 +248,7 @@ class TestLifecycle:
         :raises StaleConnectionError: it has left a connection open in a sandbox, and the garbage
             collector leaves it too.
         """
-        refuse_unused(self.pending)
+        self.refuse_unused()
         if self._unreturned():
             gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
         for left in self._unreturned():

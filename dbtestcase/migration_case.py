@@ -10,9 +10,10 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.util import greenlet_spawn
 
 from .async_case import AsyncDatabaseTestCase
-from .base_case import BaseDatabaseTestCase, overrides
+from .base_case import BaseDatabaseTestCase
 from .case import DatabaseTestCase
 from .exceptions import OptionError, UsageError
+from .hooks import overrides
 from .migrating import MigratingDatabase
 from .revision_tests import RevisionTests
 from .wording import suggestion
