@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import unittest
 import warnings
 from contextlib import suppress
 from queue import Queue
 from threading import Event, Thread
 from typing import Any
-from unittest import TestCase, TestResult, TestSuite, expectedFailure
+from unittest import TestCase, expectedFailure
 
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Connection
@@ -111,8 +112,8 @@ class Unreturned(TestCase):
                 case.fail("at first")
 
         case = type("Inner", (Behaviour, Sync), {"test": test})
-        result = TestResult()
-        TestSuite([case("test"), case("test")]).run(result)
+        result = unittest.TestResult()
+        unittest.TestSuite([case("test"), case("test")]).run(result)
         self.assertIn("at first", inner.only_error(self, result))
 
     def test_not_of_one_that_works_for_all_tests_of_the_class(self) -> None:
