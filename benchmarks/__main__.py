@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy
 
 from . import (
+    at_scale,
     beside,
     measure,
     migrations,
@@ -21,15 +22,29 @@ from . import (
     pglite,
     recording,
     reset,
+    round_trips,
     scale,
     start,
+    start_parts,
     template,
     truncation,
 )
 
 MODULES = (
-    *(per_test, beside, recording, per_class, reset, truncation, template, pglite, start),
-    *(migrations, scale),
+    *(
+        per_test,
+        round_trips,
+        beside,
+        recording,
+        per_class,
+        reset,
+        truncation,
+        template,
+        pglite,
+        start,
+        start_parts,
+    ),
+    *(migrations, scale, at_scale),
 )
 
 

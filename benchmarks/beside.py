@@ -51,7 +51,7 @@ def _databases_each() -> list[Group]:
     pytest_postgresql = partial(
         peer, "pytest_postgresql", POSTGRESQL, "pytest_postgresql.plugin", count=SIZE.slow_tests
     )
-    testing_postgresql = partial(peer, "testing_postgresql", POSTGRESQL, count=SIZE.slow_tests)
+    testing_postgresql = partial(times_of, "testing_postgresql", SIZE.slow_tests)
     shared = no_server("DBTESTCASE_POSTGRESQL")
     return [
         Group(

@@ -1,4 +1,4 @@
-"""One test: ``python -m benchmarks.first_test sqlite|pgserver|pglite|py-pglite``."""
+"""One test: ``python -m benchmarks.first_test sqlite://|pgserver://|…|py-pglite``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from .models import Base, work
 
 
-def _ours(kind: str) -> type[unittest.TestCase]:
+def _ours(url: str) -> type[unittest.TestCase]:
     from dbtestcase import DatabaseTestCase
 
     class Ours(DatabaseTestCase):
-        database = f"{kind}://"
+        database = url
         metadata = Base.metadata
 
         def test(self) -> None:

@@ -24,7 +24,7 @@ class Size:
     tables: int = 100
     many_tables: int = 1000
     rows: int = 100_000
-    many_classes: int = 300
+    many_classes: int = 600
     many_tests: int = 2000
     revisions: int = 200
     scale_tests: Sequence[int] = (100, 1_000, 10_000)
@@ -132,7 +132,11 @@ def run(group: Group, rounds: int) -> Taken | None:
 def _report(group: Group, taken: Taken) -> None:
     for name, values in taken.items():
         last = _last_like(name, taken)
-        ratio = f"  {_ratio(taken, name, last):6.2f} times the last" if last else ""
+        ratio = (
+            f"  {_ratio(taken, name, last):6.2f} times the last"
+            if last and any(taken[last])
+            else ""
+        )
         print(
             f"  {name:44} median {statistics.median(values):8.2f}"
             f"  ({min(values):.2f} to {max(values):.2f}){ratio}"

@@ -49,8 +49,8 @@ def per_test(groups: Mapping[str, Taken], note: str) -> Any:
 
 def scale(groups: Mapping[str, Taken], note: str) -> Any:
     """Draw how the cost of a test or class grows with what there are more of."""
-    kinds = ("tests", "classes", "tables", "rows")
-    figure, all_axes = plt.subplots(1, 4, figsize=(9, 2.4), layout="constrained")
+    kinds = ("tests", "classes", "tables", "rows", "workers")
+    figure, all_axes = plt.subplots(1, 5, figsize=(10, 2.4), layout="constrained")
     for axes, kind in zip(all_axes, kinds, strict=True):
         for database, color in [("sqlite", _RECIPE), ("postgresql", _OURS)]:
             taken = groups.get(f"scale-{kind}-{database}", {})
@@ -63,6 +63,7 @@ def scale(groups: Mapping[str, Taken], note: str) -> Any:
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[0].set_ylabel("ms per test")
     all_axes[1].set_ylabel("ms per class")
+    all_axes[4].set_ylabel("s for all tests")
     all_axes[0].legend(frameon=False, fontsize=8)
     figure.supxlabel(note, fontsize=8)
     return figure

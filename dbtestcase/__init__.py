@@ -1,5 +1,7 @@
 """``unittest`` base classes that give every test of a SQLAlchemy application a clean database."""
 
+from typing import TYPE_CHECKING, Any
+
 from .async_case import AsyncDatabaseTestCase
 from .case import DatabaseTestCase
 from .documents import match
@@ -15,9 +17,11 @@ from .exceptions import (
     TransactionEndedError,
     UsageError,
 )
-from .migration_case import AsyncMigrationTestCase, MigrationTestCase
 from .options import isolation
 from .table_images import Changes
+
+if TYPE_CHECKING:
+    from .migration_case import AsyncMigrationTestCase, MigrationTestCase
 
 __all__ = [
     "AsyncDatabaseTestCase",
@@ -38,3 +42,12 @@ __all__ = [
     "isolation",
     "match",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the test cases for migrations when they are asked for."""
+    if name in ("AsyncMigrationTestCase", "MigrationTestCase"):
+        from . import migration_case
+
+        return getattr(migration_case, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

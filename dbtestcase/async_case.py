@@ -157,6 +157,12 @@ class AsyncDatabaseTestCase(
         cls._dbtestcase_loop = loop
         cls._dbtestcase_set_up_class(loop, cls._dbtestcase_load_data)
         cls.addClassCleanup(cls._dbtestcase_close_spare, cls._dbtestcase_lifecycle)
+        if any(
+            overrides(cls, AsyncDatabaseTestCase, hook)
+            for hook in ("setUpClass", "asyncSetUpClass")
+        ):
+            lifecycle = cls._dbtestcase_lifecycle
+            lifecycle.set_up.watch(lifecycle.databases.listening)
         loop.run(cls.asyncSetUpClass())
 
     @classmethod

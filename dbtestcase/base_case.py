@@ -16,22 +16,19 @@ from .attributes import (
     not_recorded,
     test_not_set_up,
 )
-from .databases import Databases
 from .dependencies import overridden
-from .engines import resolve_engines
-from .failures import ReportingResult
-from .lifecycle import ClassLifecycle, TestLifecycle
-from .migrating import schema_differences
 from .options import Isolation, check_options
 from .statements import UNRECORDED
-from .template_plan import apply_schema
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
     from .class_data import Instances
+    from .databases import Databases
     from .event_loop import ClassLoop
+    from .failures import ReportingResult
+    from .lifecycle import ClassLifecycle, TestLifecycle
     from .recording import Statement
 
 
@@ -101,9 +98,9 @@ class BaseDatabaseTestCase(unittest.TestCase):
         if result is None:
             result = self.defaultTestResult()
         refusal = TEST_NOT_SET_UP.format(case=type(self).__qualname__, name="engine")
-        self._dbtestcase_result = reporting = ReportingResult(
-            result, sql=lifecycle.sql_reports, keeps=lifecycle.keeps_databases
-        )
+        from .failures import ReportingResult
+
+        self._dbtestcase_result = reporting = ReportingResult(result, lifecycle)
         try:
             with lifecycle.running(refusal):
                 super().run(cast("unittest.TestResult", reporting))
@@ -138,6 +135,8 @@ class BaseDatabaseTestCase(unittest.TestCase):
         as extensions, or what needs the tables after it, such as triggers. It must depend on
         nothing but its own code: its result is shared by all classes that inherit it.
         """
+        from .template_plan import apply_schema
+
         apply_schema(connection)
 
     @classmethod
@@ -158,11 +157,9 @@ class BaseDatabaseTestCase(unittest.TestCase):
         :param engines: as for the option of the same name.
         :param alias: the database that they lead to, where there are several.
         :raises OptionError: they are no engines.
-        :raises UsageError: there are several databases, and no alias.
+        :raises UsageError: there are none, or several databases, and no alias.
         """
-        databases = cls._dbtestcase_need_class("redirect_engines").databases
-        for engine in resolve_engines(engines):
-            databases.redirect(engine, alias)
+        cls._dbtestcase_need_class("redirect_engines").databases.redirect_all(engines, alias)
 
     def override_dependency(self, app: Any, dependency: Callable[..., Any], override: Any) -> None:
         """Let a FastAPI application use something else for a dependency, until the test ends.
@@ -189,6 +186,8 @@ class BaseDatabaseTestCase(unittest.TestCase):
     def _dbtestcase_set_up_class(
         cls, loop: ClassLoop | None, load_data: Callable[[], None]
     ) -> None:
+        from .lifecycle import ClassLifecycle  # and much else, for which no import has to wait
+
         with placing(f"{cls.__module__}.{cls.__qualname__}: "):
             lifecycle = ClassLifecycle(cls, loop=loop, load_data=load_data)
         cls.addClassCleanup(cls._dbtestcase_clean_up_class, lifecycle)
@@ -258,6 +257,8 @@ class BaseDatabaseTestCase(unittest.TestCase):
         return self._dbtestcase_need_class("engine").databases
 
     def _dbtestcase_differences(self, alias: str, exclude: list[str]) -> str:
+        from .migrating import schema_differences
+
         return schema_differences(self._dbtestcase_databases(), alias, exclude)
 
     @contextmanager

@@ -82,6 +82,9 @@ class DatabaseTestCase(BaseDatabaseTestCase, DatabaseAssertions[None, AbstractCo
     def setUpClass(cls) -> None:
         super().setUpClass()
         cls._dbtestcase_set_up_class(None, cls._dbtestcase_load_data)
+        if overrides(cls, DatabaseTestCase, "setUpClass"):
+            lifecycle = cls._dbtestcase_lifecycle
+            lifecycle.set_up.watch(lifecycle.databases.listening)
 
     def setUp(self) -> None:
         super().setUp()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
-from .backends import engine_around
+from .backends import engine_around, even_after_a_loss
 from .between_tests import ChangesBetweenTests
 from .engines import Engines
 from .event_loop import run_alone
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-    from .backends import Backend, Database, Kept
+    from .backends import Backend, Database
     from .event_loop import ClassLoop
 
 
@@ -42,13 +43,14 @@ class ClassDatabase:
 
     def __init__(self, backend: Backend, template: Database) -> None:
         self.backend = backend
+        self.losses = backend.losses  # before it was made
         self._template = template
         self._database: Database | None = None  # of classes that commit nothing
         self._committed: Database | None = None
-        self._copies: dict[str, Database] = {}  # by isolation
+        self.copies: dict[str, Database] = {}  # by isolation
         self._leads_to: Database | None = None
         self._loop: ClassLoop | None = None
-        self._moved: Database | None = None  # where this test has its database instead
+        self.moved: Database | None = None  # where this test has its database instead
         self._reset_sequences = False
         self._committed_sequences: object = None  # where they stand with class data
         self.sandbox = Sandbox()
@@ -91,10 +93,10 @@ class ClassDatabase:
             self._lead_to(None)
             self.sandbox.start_test(test)
         else:
-            if isolation not in self._copies:
+            if isolation not in self.copies:
                 assert self._committed is not None
-                self._copies[isolation] = self._copy(isolation)
-            self._lead_to(self._copies[isolation])
+                self.copies[isolation] = self._copy(isolation)
+            self._lead_to(self.copies[isolation])
 
     def uncommitted(self) -> list[str]:
         """Return the statements of connections that have written and not committed."""
@@ -102,17 +104,12 @@ class ClassDatabase:
             return self.sandbox.uncommitted()
         return self._leads_to.uncommitted()
 
-    @property
-    def has_moved(self) -> bool:
-        """Whether the test has its database elsewhere."""
-        return self._moved is not None
-
     def move_to(self, template: Database) -> None:
         """Let the test have a copy of another ``template``, with real transactions, to its end."""
-        left, self._moved = self._moved, self._create(template, "transaction")
-        self._lead_to(self._moved)
+        left, self.moved = self.moved, self._create(template, "transaction")
+        self._lead_to(self.moved)
         if left is not None:
-            left.drop()
+            even_after_a_loss(left.drop)
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -143,11 +140,11 @@ class ClassDatabase:
         """Undo what a test did in a copy; its sessions are closed."""
         self.between_tests.start()
         self.engines.take_back()
-        if self._moved is not None:
-            left, self._moved = self._moved, None
+        if self.moved is not None:
+            left, self.moved = self.moved, None
             self._lead_to(self._committed)
-            left.drop()
-        copy = self._copies.get(isolation)
+            even_after_a_loss(left.drop)
+        copy = self.copies.get(isolation)
         if copy is None:
             if self.engines.forwards and not self.backend.both_colours:
                 self._disconnect(None)  # what a listener has set was taken back
@@ -161,15 +158,18 @@ class ClassDatabase:
         finally:
             if not restored:
                 self._lead_to(self._committed)
-                self._copies.pop(isolation).drop()
+                even_after_a_loss(self.copies.pop(isolation).drop)
 
-    def keep(self, name: str, isolation: str) -> Kept:
-        """Keep the database of a test as it is now; ``name`` names a copy."""
-        copy = self._moved or self._copies.get(isolation)
-        if copy is None:
-            return self._beneath_sandbox.keep(name, self.sandbox.commit_for_good)
-        goes_on = not self.backend.features.keeps_copies
-        return copy.keep(name, lambda: None)._replace(goes_on=goes_on)
+    def of_committed(self, make: Callable[[Database], Database]) -> Database:
+        """Return what ``make`` does of what is committed, which the sandbox leaves meanwhile."""
+        committed = self._committed
+        assert committed is not None
+        self.sandbox.link.close()
+        try:
+            with _CREATING:
+                return even_after_a_loss(lambda: make(committed))
+        finally:
+            self._attach()
 
     def close(self) -> None:
         """Undo what was done outside of tests and remove what only this class needed."""
@@ -193,7 +193,7 @@ class ClassDatabase:
     def drop(self) -> None:
         """Remove the database."""
         if self._database is not None:
-            self._database.drop()
+            even_after_a_loss(self._database.drop)
             self._database = None
 
     def _finish_class(self) -> None:
@@ -211,44 +211,43 @@ class ClassDatabase:
 
     def _restart_sequences(self) -> None:
         """Let sequences stand where they did in the template, whatever class was here before."""
-        link, database = self.sandbox.link, self._beneath_sandbox
+        link, database = self.sandbox.link, self.beneath_sandbox
         if database.sequences_when_new is None:
             database.sequences_when_new = link.call(link.sequences)
         else:
             link.call(link.restart_sequences, database.sequences_when_new)
 
     @property
-    def _beneath_sandbox(self) -> Database:
+    def beneath_sandbox(self) -> Database:
+        """The database that the sandbox has a connection to."""
         database = self._committed or self._database
         assert database is not None
         return database
 
     def _attach(self) -> None:
-        self.sandbox.attach(self._beneath_sandbox.link(self._loop))
+        self.sandbox.attach(self.beneath_sandbox.link(self._loop))
         self.engines.link = self.sandbox.link
 
     def _create(self, original: Database, isolation: str = "") -> Database:
         with _CREATING:
-            return self.backend.create(original, isolation=isolation)
+            return even_after_a_loss(lambda: self.backend.create(original, isolation=isolation))
 
     def _copy(self, isolation: str) -> Database:
         """Return a copy of what is committed, to which nobody is connected meanwhile."""
-        assert self._committed is not None
         link = self.sandbox.link
         link.call(link.restart_sequences, self.sandbox.sequences or self._committed_sequences)
         self._disconnect(self._committed)
-        link.close()
-        copy = self._create(self._committed, isolation)
-        self._attach()
-        return copy
+        return self.of_committed(partial(self.backend.create, isolation=isolation))
 
     def _drop_copies(self) -> None:
         self._leads_to = None
-        for database in [*self._copies.values(), self._committed]:
-            if database is not None:
-                database.drop()
-        self._copies.clear()
+        databases = [self._committed, *self.copies.values()]
+        self.copies.clear()
         self._committed = None
+        with ExitStack() as last:  # the copies first
+            for database in databases:
+                if database is not None:
+                    last.callback(even_after_a_loss, database.drop)
 
     def _lead_to(self, database: Database | None) -> None:
         if database is not self._leads_to:

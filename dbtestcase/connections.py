@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Set
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import ref
+
+from sqlalchemy.exc import DisconnectionError
 
 from .event_loop import workers_now
 from .exceptions import IsolationError
@@ -13,10 +16,12 @@ from .statements import TransactionControl, transaction_control
 from .violations import stale_connection
 
 if TYPE_CHECKING:
-    from sqlalchemy.pool import PoolProxiedConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from .sandbox import Sandbox
     from .savepoints import Savepoint
+
+_PROCESS = "dbtestcase_process"  # in a connection's info, the one that has used it first
 
 #: Orders what happens: connections taken from pools, and the beginnings of tests.
 MOMENTS = count(1)
@@ -54,7 +59,7 @@ class SandboxedConnection:
 
     def rollback(self) -> None:
         self._stale_since = ""
-        if self.savepoints:
+        if self.savepoints and not self.sandbox.link.is_left:
             try:
                 self.sandbox.link.call(self.sandbox.roll_back, self)
             except IsolationError:
@@ -191,3 +196,15 @@ class SandboxedCursor:
         changed = self._cursor.rowcount != 0 or self._cursor.description is not None
         sandbox.finish_statement(self.connection, changed_rows=changed)
         return self if result is self._cursor else result
+
+
+def is_ours(record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> bool:
+    """Return that a real connection, which a pool gives out, belongs to this process.
+
+    :raises DisconnectionError: it is that of the process we were forked from. The pool, which is
+        told so by this, opens another one.
+    """
+    if record.info.setdefault(_PROCESS, os.getpid()) != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None  # type: ignore[misc]
+        raise DisconnectionError
+    return True

@@ -40,18 +40,40 @@ _KINDS: dict[type[Any], Kind] = {
 }
 
 
+def is_called(violated: Constraint, name: str, known: Sequence[Constraint]) -> bool:
+    """Tell whether ``name`` is that of a violated constraint, by what ``known`` ones are called.
+
+    A name without a schema is one of the default schema, if that has such a constraint.
+    """
+    if name in names_of(violated, known):
+        return True
+    if not violated.schema or name in all_names(one for one in known if not one.schema):
+        return False
+    there = [one._replace(schema="") for one in known if one.schema == violated.schema]
+    return name in names_of(violated._replace(schema=""), there)
+
+
 def names_of(violated: Constraint, known: Sequence[Constraint]) -> list[str]:
-    """Return all names, the best first, that ``known`` constraints give to a violated one."""
+    """Return all names, the best first, that ``known`` constraints give to a violated one.
+
+    Each has the schema, if that is not the default one.
+    """
     same = [one for one in known if _may_be(one, violated)]
     columns = next((one for one in [violated, *same] if one.columns), violated)
-    names = [violated.name, *(one.name for one in same)]
-    names += [one.name for one in known if columns.columns and _may_be(one, columns)]
-    return list(dict.fromkeys(filter(None, [*names, _by_columns(columns)])))
+    alike = [violated, *same]
+    alike += [one for one in known if columns.columns and _may_be(one, columns)]
+    names = [_in_schema(violated.schema, one.name) for one in alike if one.name]
+    by_columns = _by_columns(columns._replace(schema=violated.schema))
+    return list(dict.fromkeys(filter(None, [*names, by_columns])))
 
 
 def all_names(known: Iterable[Constraint]) -> list[str]:
-    """Return what each of ``known`` can be called."""
-    return sorted({name for one in known for name in (one.name, _by_columns(one)) if name})
+    """Return what each of ``known`` can be called, with its schema or without."""
+    found = set()
+    for one in known:
+        for called in (one, one._replace(schema="")):
+            found |= {one.name and _in_schema(called.schema, one.name), _by_columns(called)}
+    return sorted(filter(None, found))
 
 
 def in_database(connection: Connection, options: DatabaseOptions) -> list[Constraint]:
@@ -61,9 +83,16 @@ def in_database(connection: Connection, options: DatabaseOptions) -> list[Constr
     return [one for schema in schemas for one in _reflected(inspector, schema)]
 
 
-def in_metadata(options: DatabaseOptions) -> list[Constraint]:
-    """Return the constraints that the metadata of a database gives names to."""
-    return [one for table in options.tables() for one in _named_in(table)]
+def in_metadata(options: DatabaseOptions, default: str | None = None) -> list[Constraint]:
+    """Return the constraints that the metadata of a database gives names to.
+
+    :param default: the default schema of the database, which a table may name.
+    """
+    return [
+        one._replace(schema="" if table.schema in (None, default) else table.schema)
+        for table in options.tables()
+        for one in _named_in(table)
+    ]
 
 
 def _may_be(known: Constraint, violated: Constraint) -> bool:
@@ -71,16 +100,28 @@ def _may_be(known: Constraint, violated: Constraint) -> bool:
     is_kind = known.kind == violated.kind or (known.kind, violated.kind) == _LOOSE
     if not is_kind or (violated.table and known.table != violated.table):
         return False
+    if violated.schema is not None and known.schema != violated.schema:
+        return False
     if known.kind == violated.kind == "primary key" or known.name == violated.name != "":
         return True
     return bool(violated.columns) and set(known.columns) == set(violated.columns)
 
 
 def _by_columns(constraint: Constraint) -> str:
-    return ", ".join(f"{constraint.table}.{column}" for column in constraint.columns)
+    table = _in_schema(constraint.schema, constraint.table)
+    return ", ".join(f"{table}.{column}" for column in constraint.columns)
+
+
+def _in_schema(schema: str | None, name: str) -> str:
+    return f"{schema}.{name}" if schema else name
 
 
 def _reflected(inspector: Any, schema: str | None) -> Iterator[Constraint]:
+    for one in (*_with_names(inspector, schema), *_not_null(inspector, schema)):
+        yield one._replace(schema=schema or "")
+
+
+def _with_names(inspector: Any, schema: str | None) -> Iterator[Constraint]:
     for kind, what, columns in _REFLECTED:
         for (_, table), found in getattr(inspector, f"get_multi_{what}")(schema).items():
             for one in found if isinstance(found, list) else [found]:
@@ -89,7 +130,6 @@ def _reflected(inspector: Any, schema: str | None) -> Iterator[Constraint]:
                     yield Constraint(kind, one["name"] or "", table, tuple(filter(None, names)))
                 elif "duplicates_constraint" in one:
                     yield Constraint("exclusion", one["duplicates_constraint"], table)
-    yield from _not_null(inspector, schema)
 
 
 def _not_null(inspector: Any, schema: str | None) -> Iterator[Constraint]:

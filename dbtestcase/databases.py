@@ -8,12 +8,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .aliases import DEFAULT, ByAlias, DatabaseOptions, databases_of, placing
+from .backends import shown
 from .class_database import ClassDatabase
-from .engines import Engines, resolve_engines
+from .engines import Engines
 from .environment import rebuilds
 from .exceptions import OptionError, UsageError
 from .options import backend_of, check_isolation, used_isolations
 from .provision import provisioner
+from .references import resolve_engines
 from .session_factories import router
 from .template_plan import plan
 
@@ -91,17 +93,22 @@ class Databases:
                     return alias
         return None
 
-    def explain_late_tables(self, error: BaseException) -> None:
-        """Note on ``error`` if it is about tables defined too late to be in the databases."""
-        said = str(error)
-        late = [
-            table.fullname
+    def late_tables(self) -> list[Table]:
+        """Return the tables of the metadata that were defined when it had been applied."""
+        return [
+            table
             for alias, options in self.options.items()
+            if options.migrations is None
             for table in set(options.tables()).difference(self._made[alias])
-            if options.migrations is None and table.name in said
         ]
-        if late:
-            error.add_note(_LATE.format(tables=", ".join(sorted(late))))
+
+    def redirect_all(self, given: Any, alias: str | None) -> None:
+        """:meth:`redirect` what is ``given`` as for the option ``engines``, and is not empty."""
+        engines = resolve_engines(given)
+        if not engines:
+            raise UsageError(_NO_ENGINES.format(case=self._case.__qualname__))
+        for engine in engines:
+            self.redirect(engine, alias)
 
     def redirect(self, engine: Engine, alias: str | None = None) -> None:
         """Let ``engine`` lead to ``alias`` until the end of the test, or outside of one the class.
@@ -112,10 +119,10 @@ class Databases:
             other = self.alias_of(engine)
             if other is not None:
                 if alias not in (None, other):
-                    raise UsageError(f"{engine!r} leads to {other!r} already")
+                    raise UsageError(f"{shown(repr(engine))} leads to {other!r} already")
                 return
             if alias is None and len(self.engines) > 1:
-                raise UsageError(_WHICH_DATABASE.format(engine=engine))
+                raise UsageError(_WHICH_DATABASE.format(engine=shown(repr(engine))))
             cleanups = self._cleanups if self._of_test is None else self._of_test
             cleanups.enter_context(self.engines[alias or DEFAULT].redirect(engine))
 
@@ -127,7 +134,7 @@ class Databases:
     @property
     def keep_connections(self) -> bool:
         """Whether a connection that is open now can serve in the next test."""
-        moved = any(database.has_moved for database in self.by_alias.values())
+        moved = any(database.moved for database in self.by_alias.values())
         return all(map(self._stays_in_sandbox, self._backends)) and self.intact and not moved
 
     def refuse(self, refusal: str) -> None:
@@ -141,8 +148,8 @@ class Databases:
 
     def start_test(self, test: str, isolation: str) -> None:
         """Make all ready for ``test``, or none."""
-        for backend in self._backends:
-            with placing(f"{test}: "):
+        with placing(f"{test}: "):
+            for backend in self._backends:
                 check_isolation(backend, isolation)
         with ExitStack() as undo:
             for database in self.by_alias.values():
@@ -215,7 +222,7 @@ class Databases:
         for engine in resolve_engines(options.engines):
             other = self._redirected.setdefault(engine, alias)
             if other != alias:
-                raise OptionError(f"engines contains {engine!r}, which leads to {other!r} already")
+                raise OptionError(f"engines: {shown(repr(engine))} leads to {other!r} already")
             cleanups.enter_context(database.engines.redirect(engine))
 
     def _stays_in_sandbox(self, backend: Backend) -> bool:
@@ -230,12 +237,12 @@ class Databases:
         return engine.execution_options()
 
 
-_LATE = """\
-The database has no table for {tables}: metadata did not have it yet when the class was set up.
-  To fix this, import the module with these models where the test class is"""
+_NO_ENGINES = """\
+{case}: redirect_engines() was given no engine.
+  To fix this, write for example redirect_engines(app.engine)"""
 
 _WHICH_DATABASE = """\
-{engine!r} is used by the application, and nothing says which of the databases it stands for.
+{engine} is used by the application, and nothing says which of the databases it stands for.
   To fix this, name it in the engines of one of the databases, or write for example \
 redirect_engines(engine, alias="default")"""
 

@@ -6,16 +6,18 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import cached_property
+from inspect import getmembers, isfunction
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
+from sqlalchemy.engine.events import ConnectionEvents
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, NullPool, Pool, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from .connections import SandboxedConnection
-from .references import resolve
+from .connections import SandboxedConnection, is_ours
+from .inherited import guard
 from .statements import caller
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 #: In a connection's info, the stand-in or DBAPI connection that it was made of.
 SOURCE = "dbtestcase_source"
 
+_OPENED_AT = "dbtestcase_opened_at"  # there likewise, the line of whoever uses it
 _TURN = "dbtestcase_turn"  # there likewise, the turn it was used in last
+_EVENTS = [name for name, _ in getmembers(ConnectionEvents, isfunction) if name[0] != "_"]
 
 
 class Engines:
@@ -59,6 +63,7 @@ class Engines:
         self._lock = threading.Lock()  # of them: each of these engines has each of the listeners
         self._opened: list[ConnectionPoolEntry] = []  # the async ones
         self._stand_ins: WeakSet[SandboxedConnection] = WeakSet()
+        self._real: WeakSet[ConnectionPoolEntry] = WeakSet()  # the others
         self.forwards = False  # are there listeners to what connections are made?
         self._turn = 0  # counts tests, as far as connections outlive them
 
@@ -98,6 +103,7 @@ class Engines:
                 self._listeners.remove(listeners)
                 for engine in self._engines:
                     _each(event.remove, engine, listeners)
+                    _ask_no_more(engine)
 
     @contextmanager
     def redirect(self, engine: Engine) -> Iterator[None]:
@@ -139,6 +145,12 @@ class Engines:
         """Return the stand-ins taken since ``moment`` and not given back, but by ``older``."""
         return [one for one in self._all_stand_ins() if one.is_left_since(moment, older)]
 
+    def in_use(self) -> list[tuple[Any, str]]:
+        """Return the connections with real transactions in use, and the line that opened each."""
+        with self._lock:
+            used = [one.info for one in self._real if one.in_use]
+        return [(info[SOURCE], info[_OPENED_AT]) for info in used if _OPENED_AT in info]
+
     def take_back(self) -> None:
         """Take back those that could not be given back when they were closed."""
         for stand_in in self._all_stand_ins():
@@ -172,6 +184,7 @@ class Engines:
         with self._lock:
             self._engines.remove(engine)
             _each(event.remove, engine, *self._listeners)
+            _ask_no_more(engine)
 
     def _pool(
         self, dialect: Dialect, url: URL, listeners: Pool, *, in_threads: bool = False
@@ -206,9 +219,12 @@ class Engines:
 
         connection = self._backend.pooled(dialect, url, connect)
         source = record.info[SOURCE]
-        if isinstance(source, SandboxedConnection):
-            with self._lock:
+        with self._lock:
+            if isinstance(source, SandboxedConnection):
                 self._stand_ins.add(source)
+            else:
+                self._real.add(record)
+                guard(record)
         if dialect.is_async and not isinstance(connection, SandboxedConnection):
             self._opened.append(record)
         return connection
@@ -222,9 +238,10 @@ class Engines:
     ) -> None:
         self._admit()
         source = record.info[SOURCE]
+        opened_at = record.info[_OPENED_AT] = caller()
         if isinstance(source, SandboxedConnection):
-            source.check_out(caller(), proxy)
-        elif record.info.setdefault(_TURN, self._turn) != self._turn:
+            source.check_out(opened_at, proxy)
+        elif is_ours(record, proxy) and record.info.setdefault(_TURN, self._turn) != self._turn:
             record.info[_TURN] = self._turn
             self._backend.reset_connection(source, is_async=self.is_async)
 
@@ -239,25 +256,15 @@ def _each(do: Callable[..., None], engine: Engine, *some: Listeners) -> None:
             do(engine, name, listener)
 
 
+def _ask_no_more(engine: Engine) -> None:
+    """Let ``engine``, if it has no listeners left, be as fast as one that never had any.
+
+    The one seam: SQLAlchemy notes that an engine has listeners, and never that it has none.
+    """
+    if not any(getattr(engine.dispatch, name) for name in _EVENTS):
+        vars(engine).pop("_has_events", None)
+
+
 async def _close_all(opened: Iterable[ConnectionPoolEntry]) -> None:
     for record in opened:
         await greenlet_spawn(record.invalidate)
-
-
-def resolve_engines(value: Any) -> list[Engine]:
-    """Return the engines that the ``engines`` option stands for, async ones as ``sync_engine``.
-
-    :raises OptionError: it stands for anything else, or names what cannot be imported.
-    """
-    return resolve(value, "engines", _engine, _NO_ENGINE)
-
-
-def _engine(value: Any) -> Engine | None:
-    engine = getattr(value, "sync_engine", value)
-    return engine if isinstance(engine, Engine) else None
-
-
-_NO_ENGINE = """\
-which is not an engine.
-  To fix this, name an Engine or AsyncEngine, as an object, as "module:attribute", or as a \
-function that returns it; a sessionmaker or scoped_session belongs into session_factories"""

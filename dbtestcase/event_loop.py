@@ -21,6 +21,14 @@ def run_alone(coroutine: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(coroutine)
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def workers_now() -> tuple[object, ...]:
     """Return the thread that calls this, and the task if it is in one."""
     thread = threading.current_thread()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .aliases import DEFAULT
@@ -9,7 +10,8 @@ from .observation import observe
 from .statements import UNRECORDED
 
 if TYPE_CHECKING:
-    from .backends import Kept
+    from .backends import Database, Kept
+    from .class_database import ClassDatabase
     from .databases import Databases
     from .observation import Observation
 
@@ -22,9 +24,35 @@ def observe_all(databases: Databases, isolation: str) -> dict[str, Observation]:
 def keep_all(databases: Databases, name: str, isolation: str) -> list[Kept]:
     """Keep each of them as it is now; ``name`` names copies."""
     return [
-        database.keep(name if alias == DEFAULT else f"{name}.{alias}", isolation)
+        _keep(database, name if alias == DEFAULT else f"{name}.{alias}", isolation)
         for alias, database in databases.by_alias.items()
     ]
+
+
+def _keep(database: ClassDatabase, name: str, isolation: str) -> Kept:
+    working = database.moved or database.copies.get(isolation)
+    if working is None:
+        return database.beneath_sandbox.keep(name, database.sandbox.commit_for_good)
+    left_out = len(database.uncommitted())
+    try:
+        snapshot = _snapshot(database, working)
+    except Exception as error:  # of whichever driver it is
+        why = str(error).strip().partition("\n")[0]
+        return working.keep(name, _nothing)._replace(goes_on=why)
+    kept = snapshot.keep(name, _nothing)
+    if snapshot is not working:
+        snapshot.drop()
+    return kept._replace(left_out=left_out)
+
+
+def _snapshot(database: ClassDatabase, working: Database) -> Database:
+    if working is database.moved:
+        return database.backend.snapshot(working, working)
+    return database.of_committed(partial(database.backend.snapshot, working))
+
+
+def _nothing() -> None:
+    """Commit nothing: it is not in the sandbox."""
 
 
 def _observe(databases: Databases, alias: str, isolation: str) -> Observation:

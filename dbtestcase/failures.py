@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unittest import TestCase
 
     from .backends import Kept
-    from .lifecycle import TestLifecycle
+    from .lifecycle import ClassLifecycle, TestLifecycle
     from .recording import Statement
 
 _FAILURES = {"addError", "addFailure", "addSubTest"}  # methods of a result
@@ -33,14 +33,13 @@ _FAILURES = {"addError", "addFailure", "addSubTest"}  # methods of a result
 class ReportingResult:
     """The result of one test, which hands everything on to the runner's, failures with evidence.
 
-    :param sql: of which tests the SQL is reported: "failed", "all", or "" for none.
-    :param keeps: the databases of a failing test are kept.
+    :param of: the class of the test; it knows what is reported, and what is kept.
     """
 
-    def __init__(self, result: Any, *, sql: str, keeps: bool) -> None:
+    def __init__(self, result: Any, of: ClassLifecycle) -> None:
         self._result = result
-        self._sql = sql
-        self._keeps = keeps
+        self._of = of
+        self._sql = of.sql_reports
         self._test: TestLifecycle | None = None
         self._checked: TestLifecycle | None = None
         self._statements: Sequence[Statement] | None = None
@@ -75,7 +74,7 @@ class ReportingResult:
     def clean_up(self, clean_up: Callable[[TestLifecycle], None], test: TestLifecycle) -> None:
         """Call ``clean_up(test)``, and hand on the failures of the test after it."""
         for failure in self._failures:
-            test.explain_late_tables(failure.error)
+            self._of.explain(failure.error)
             if failure.found is None:  # it was raised in a coroutine, by a sub-test
                 failure.when = _AT_ITS_END
                 self._look(failure)
@@ -99,8 +98,7 @@ class ReportingResult:
             add(*arguments)
             return
         self._failed = True
-        why = explanation(raised[1])
-        if why:
+        for why in filter(None, (explanation(raised[1]), self._of.set_up.loss)):
             raised[1].add_note(why)
         failure = _Failure(raised[1], partial(add, *arguments), list(self._statements or ()))
         if self._test is None:
@@ -115,7 +113,7 @@ class ReportingResult:
         with failure.noting_errors(_UNKNOWN):
             failure.found = {}
             failure.found = self._test.observe()
-        if self._keeps and self._kept_at is None:
+        if self._of.keeps_databases and self._kept_at is None:
             self._kept_at = failure
             with failure.noting_errors("The database cannot be kept"):
                 self._kept = self._test.keep()
@@ -123,10 +121,13 @@ class ReportingResult:
     def _state_of(self, kept: Kept, failure: _Failure) -> str:
         at = self._kept_at
         if kept.goes_on:
-            return "with all that the test commits until its end"
+            return f"with all that the test commits until its end ({kept.goes_on})"
+        state = "as it was at another failure of this test"
         if failure is at or (at is not None and failure.when == at.when == _AT_ITS_END):
-            return "as it was then"
-        return "as it was at another failure of this test"
+            state = "as it was then"
+        if kept.left_out:
+            state += f", but for what {counted(kept.left_out, 'connection')} had not committed"
+        return state
 
     def _hand_on_all(self) -> None:
         failures, self._failures = self._failures, []

@@ -23,12 +23,22 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
+from .exceptions import OptionError
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect
 
 _LOAN: ContextVar[Loan | None] = ContextVar("dbtestcase_loan", default=None)
+_LOANS: list[Loan] = []  # that run, for threads that have no context of theirs
 _LOCK = threading.RLock()
 _DRIVER = "dbtestcase"
+
+#: What an ``env.py`` does that cannot use the loan, and what it should do.
+IN_THREAD = (
+    "makes an engine in a thread that it starts, where the database of the test cannot take its "
+    "place",
+    "use config.attributes['connection'], which is there, or connect without a thread",
+)
 
 
 class Loan:
@@ -43,6 +53,7 @@ class Loan:
         self._engine = connection.engine
         self._give_back = give_back
         self._led: set[Engine] = set()
+        self.is_missed = False  # by a thread that has made an engine for it
 
     @property
     def url(self) -> str:
@@ -82,6 +93,8 @@ def lending(connection: Connection) -> Iterator[Loan]:
             connection.connection.dbapi_connection.commit()  # type: ignore[union-attr]
         loan = Loan(connection, give_back)
         give_back.callback(_LOAN.reset, _LOAN.set(loan))
+        _LOANS.append(loan)
+        give_back.callback(_LOANS.remove, loan)
         give_back.enter_context(_leading("connect"))
         give_back.enter_context(_leading("raw_connection"))
         yield loan
@@ -115,7 +128,10 @@ class LentDialect(DefaultDialect):
     @classmethod
     def get_dialect_cls(cls, url: URL) -> type[Dialect]:
         loan = _LOAN.get()
-        assert loan is not None, "this URL is for engines that are made while a connection is lent"
+        if loan is None:
+            for missed in _LOANS:
+                missed.is_missed = True
+            raise OptionError(f"env.py {IN_THREAD[0]}.\n  To fix this, {IN_THREAD[1]}")
         return type(loan.dialect)
 
     @classmethod

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.util import greenlet_spawn
 
 from .assertions import refuse_unused
+from .between_tests import SetUpChanges
 from .code_digest import mentions
 from .connections import MOMENTS
+from .database_errors import explain
 from .databases import Databases
 from .engines import SOURCE
 from .environment import check_environment, keeps_databases, sql_reports
 from .event_loop import other_workers, run_alone
 from .evidence import keep_all, observe_all
 from .factories import Factories
+from .lock_waits import LockWaits
 from .open_sessions import OpenSessions
 from .options import isolation_of
 from .recording import recorder
@@ -52,6 +55,7 @@ class ClassLifecycle:
         self._case = case
         self._load_data = load_data
         self.data: ClassData | None = None
+        self.test = ""  # which one runs
         self.refusal = ""  # of connections outside of set-up and test
         self.given: dict[str, Any] = {}  # what the class was given, by attribute
         self.spare: AsyncConnection | None = None  # kept open for the next test that asks for one
@@ -60,18 +64,20 @@ class ClassLifecycle:
         self.records = bool(self.sql_reports) or mentions(case, "statements")
         self._recorded: list[Statement] | None = None  # of the test that runs
         self.clean_content: Mapping[str, Observation] | None = None  # once that was asked for
+        self.set_up = SetUpChanges()
         with ExitStack() as cleanups:
-            self.databases = Databases(case, loop)
-            cleanups.callback(self.databases.close)
+            databases = self.databases = Databases(case, loop)
+            cleanups.callback(databases.close)
             run = run_alone if loop is None else loop.run
-            self.open_sessions = OpenSessions(self.databases.alias_of, run)
+            lock_waits = LockWaits(databases, lambda: self.test)
+            cleanups.enter_context(databases.listening(lock_waits.listeners))
+            self.open_sessions = OpenSessions(databases.alias_of, run)
             cleanups.callback(self.open_sessions.close)
-            self.session_factories = SessionFactories(
-                case, self.databases.router, self.databases.redirect
-            )
+            self.session_factories = SessionFactories(case, databases.router, databases.redirect)
             cleanups.enter_context(self.session_factories.routed())
             self.factories = Factories(case.factories)
             cleanups.callback(self._forget_data)
+            cleanups.callback(self.set_up.close)
             self._cleanups = cleanups.pop_all()
 
     def close(self) -> None:
@@ -84,8 +90,12 @@ class ClassLifecycle:
         try:
             self._load_data()
         except Exception as error:
-            self.databases.explain_late_tables(error)
+            self.explain(error)
             raise
+
+    def explain(self, error: BaseException) -> None:
+        """Note on ``error`` what a database's error does not say itself."""
+        explain(error, self._case, self.databases)
 
     def keep_data(self, session: Session, instances_of: InstancesOf) -> None:
         """Keep what ``setUpTestData``, having committed in ``session``, put on the class.
@@ -116,11 +126,12 @@ class ClassLifecycle:
         try:
             yield
         finally:
-            self.refusal = ""
+            self.test = self.refusal = ""
             self.databases.refuse("")
 
     def start_test(self, test: Any, method_name: str) -> TestLifecycle:
         """Make the databases ready for one test."""
+        self.set_up.end(test.id(), lost=not self.databases.intact)
         self.databases.refuse("")
         if not self.databases.intact:
             self.clean_content = None
@@ -128,7 +139,8 @@ class ClassLifecycle:
             self.databases.rebuild()
             self.load_data()
         isolation = isolation_of(self._case, method_name)
-        self.databases.start_test(test.id(), isolation)
+        self.test = test.id()
+        self.databases.start_test(self.test, isolation)
         self._recorded = [] if self.records else None
         started = TestLifecycle(self, test, method_name, isolation, self._recorded)
         started.enter(self.open_sessions.of_test())
@@ -223,10 +235,6 @@ class TestLifecycle:
                     clean.abandon()
         return of.clean_content
 
-    def explain_late_tables(self, error: BaseException) -> None:
-        """Note on ``error`` if it is about tables defined too late to be in the databases."""
-        self._databases.explain_late_tables(error)
-
     def keep(self) -> list[Kept]:
         """Keep the databases as they are now."""
         return keep_all(self._databases, self._test.id(), self._isolation)
@@ -249,8 +257,9 @@ class TestLifecycle:
             collector leaves it too.
         """
         self.refuse_unused()
-        if self._unreturned():
-            gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
+        if not self._unreturned():
+            return
+        gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
         for left in self._unreturned():
             raise unreturned_connection(self._test.id(), left.last_sql, left.opened_at)
 

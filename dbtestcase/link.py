@@ -18,6 +18,9 @@ class Link(Protocol):
     #: A failed statement aborts the transaction, up to the last savepoint.
     aborts: bool
 
+    #: This process was forked, and the connection is its parent's.
+    is_left: bool
+
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Return ``function(...)``, called where the connection lives, one call at a time."""
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import DBAPIError
+
 from .aliases import DEFAULT
 from .databases import Databases
+from .engines import SOURCE
 from .environment import rebuilds
 from .exceptions import OptionError, UsageError
+from .lock_waits import LockWaits
 from .provision import provisioner
 from .schema import require_alembic
-from .statements import UNRECORDED
+from .statements import UNRECORDED, caller
 from .template_plan import plan
 
 if TYPE_CHECKING:
@@ -23,22 +27,22 @@ if TYPE_CHECKING:
 class MigratingDatabase:
     """A database that a test takes from one revision to another.
 
-    Where the backend has several databases, the test gets one of its own: a clone of a template
-    at the revision that it starts at, or, where nothing can be cloned, an empty one, which is
-    migrated. Else it migrates inside its sandbox.
+    Where the backend has several databases, the test gets one of its own: a copy of a template
+    at the revision that it starts at. Else it migrates inside its sandbox.
 
-    :param case: the test class, whose databases are open.
+    :param case: the test class, whose ``databases`` are open.
+    :param test: the name of the test.
     """
 
-    def __init__(self, case: Any, databases: Databases) -> None:
+    def __init__(self, case: Any, databases: Databases, test: str) -> None:
         options = databases.options[DEFAULT]
         if options.migrations is None:
             raise OptionError('migrations is not set; write for example migrations = "alembic.ini"')
         self._case = case
+        self._lock_waits = LockWaits(databases, lambda: test)
         self._options = options
         self._database = databases.by_alias[DEFAULT]
         features = self._database.backend.features
-        self._clones = features.clones
         self._moves = features.clones or not features.transactional_ddl
         self._has_started = False
         schema: Any = options.schema()
@@ -65,10 +69,9 @@ class MigratingDatabase:
 
     def _start_at(self, revision: str) -> None:
         revision = self.schema.at(revision).revision
-        start = revision if self._clones else "base"
         if self._moves:
-            self._move_to_database_at(start)
-        if start != revision:
+            self._move_to_database_at(revision)
+        elif revision != "base":
             self._do(lambda connection: self.schema.migrate(connection, revision))
 
     def _move_to_database_at(self, revision: str) -> None:
@@ -109,7 +112,13 @@ class MigratingDatabase:
 
     def _do(self, action: Callable[[Connection], None]) -> None:
         with self._database.connected() as connection:
-            action(connection)
+            itself = connection.info.get(SOURCE, connection.connection.dbapi_connection)
+            line = caller()  # which could not be found from where a coroutine has raised
+            try:
+                action(connection)
+            except DBAPIError as error:
+                self._lock_waits.explain(error, DEFAULT, itself, line)
+                raise
 
 
 def schema_differences(databases: Databases, alias: str, exclude: Collection[str]) -> str:

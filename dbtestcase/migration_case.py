@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import MetaData, Table, inspect
+from sqlalchemy import inspect
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.util import greenlet_spawn
 
+from .assertions import PendingCall
 from .async_case import AsyncDatabaseTestCase
 from .base_case import BaseDatabaseTestCase
 from .case import DatabaseTestCase
@@ -16,9 +18,12 @@ from .exceptions import OptionError, UsageError
 from .hooks import overrides
 from .migrating import MigratingDatabase
 from .revision_tests import RevisionTests
+from .statements import UNRECORDED
+from .tables import as_found, reflected
 from .wording import suggestion
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
 
@@ -51,7 +56,7 @@ class BaseMigrationTestCase(BaseDatabaseTestCase):
                     "which lead to the empty database of the class.\n"
                     "  To fix this, migrate first"
                 )
-            test.migrating = MigratingDatabase(type(self), databases)
+            test.migrating = MigratingDatabase(type(self), databases, self.id())
         return test.migrating
 
 
@@ -115,8 +120,24 @@ class AsyncMigrationTestCase(BaseMigrationTestCase, AsyncDatabaseTestCase):
     The tests of all revisions are for a ``MigrationTestCase``.
     """
 
-    async def migrate_to(self, revision: str) -> None:
+    def migrate_to(self, revision: str) -> Awaitable[None]:
         """Upgrade or downgrade the test's database: see :meth:`MigrationTestCase.migrate_to`."""
+        call = partial(self._dbtestcase_migrate_to, revision)
+        pending: Awaitable[None] = self._dbtestcase_expect(
+            PendingCall("migrate_to", call, "migrated")
+        )
+        return pending
+
+    def table(self, name: str) -> Awaitable[Table]:
+        """Return a table as it is in the database now.
+
+        :raises UsageError: there is none of that name.
+        """
+        call = partial(self._dbtestcase_table, name)
+        pending: Awaitable[Table] = self._dbtestcase_expect(PendingCall("table", call, "read"))
+        return pending
+
+    async def _dbtestcase_migrate_to(self, revision: str) -> None:
         migrating = self._dbtestcase_migrating()
         test = self._dbtestcase_need_test("migrate_to")
         for opened in test.opened():
@@ -132,11 +153,7 @@ class AsyncMigrationTestCase(BaseMigrationTestCase, AsyncDatabaseTestCase):
         if lifecycle.spare is not None:
             lifecycle.spare = await self.engine.connect()
 
-    async def table(self, name: str) -> Table:
-        """Return a table as it is in the database now.
-
-        :raises UsageError: there is none of that name.
-        """
+    async def _dbtestcase_table(self, name: str) -> Table:
         async with self.engine.connect() as connection:
             return await connection.run_sync(_reflected, name)
 
@@ -144,10 +161,11 @@ class AsyncMigrationTestCase(BaseMigrationTestCase, AsyncDatabaseTestCase):
 def _reflected(connection: Connection, name: str) -> Table:
     if not isinstance(name, str):
         raise UsageError(f'table() was given {name!r}; write the name of a table, such as "users"')
-    schema, _, table = name.rpartition(".")
+    connection = connection.execution_options(**UNRECORDED)
     try:
-        return Table(table, MetaData(), schema=schema or None, autoload_with=connection)
+        return reflected(connection, as_found(connection, name))
     except NoSuchTableError:
+        schema = name.rpartition(".")[0]
         prefix = schema and f"{schema}."
         names = inspect(connection).get_table_names(schema or None)
         hint = suggestion(name, [f"{prefix}{one}" for one in names], "there are:")

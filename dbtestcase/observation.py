@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, inspect, literal_column, select, table
@@ -90,7 +91,9 @@ def changes(before: Observation, after: Observation) -> list[str]:
 def _content(connection: Connection, one: TableClause, key: Sequence[str], most: int) -> Content:
     most = min(most, _COMPARED_IN_TABLE)
     everything: Select[Any] = select(literal_column("*")).select_from(one)
-    result = execute_again_if_stale(connection, everything.limit(most + 1))
+    result = execute_again_if_stale(
+        connection, partial(connection.execute, everything.limit(most + 1))
+    )
     columns = list(result.keys())
     rows = [tuple(map(_text, row)) for row in result]
     if len(rows) > most:

@@ -55,7 +55,7 @@ class OpenSessions:
 
     def _finish_test(self) -> None:
         of_test, self._of_test = self._of_test, WeakSet()  # a stray thread may begin another
-        left = [session for session in of_test if self._is_ours(session)]
+        left = [one for one in of_test if _holds_something(one) and self._is_ours(one)]
         open_ones = [
             session
             for session in self._of_class
@@ -121,6 +121,11 @@ def _session_has_connected(
 ) -> None:
     for one in _notified:
         one.note_connected(session, connection)
+
+
+def _holds_something(session: Session) -> bool:
+    """Tell whether it has a transaction or objects; one that was closed has not."""
+    return session.in_transaction() or any(True for _ in session)
 
 
 def _end(left: Iterable[Session], open_ones: Iterable[Session]) -> None:

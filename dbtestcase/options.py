@@ -87,7 +87,8 @@ def backend_of(case: Any, database: str | None) -> Backend:
 
     :raises OptionError: there is none such, or it lacks the isolation of ``case``.
     """
-    backend = backend_for(database or default_database())
+    with placing("" if database else "DBTESTCASE_DATABASE says "):
+        backend = backend_for(database or default_database())
     check_isolation(backend, case.isolation)
     return backend
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from .at_exit import call_at_exit
+from .backends import is_loss
 from .class_database import ClassDatabase
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Provisioner:
         self._templates: dict[Hashable, Database | Exception] = {}
         self._idle: dict[Hashable, list[ClassDatabase]] = {}
         self._backend_of: dict[Hashable, Backend] = {}
+        self._losses: dict[Backend, int] = {}
         self._inherited: list[object] = []
 
     def borrow(
@@ -65,9 +67,10 @@ class Provisioner:
             return self._template(key, backend, fingerprint, build, rebuild, lasting)
 
     def give_back(self, key: Hashable, database: ClassDatabase) -> None:
-        """Keep ``database`` for the next class, or drop it if its isolation was broken."""
+        """Keep ``database`` for the next class, or drop it if it was lost or not kept isolated."""
         with self._lock:
-            if database.sandbox.intact and key in self._idle:
+            is_lost = database.losses != database.backend.losses
+            if database.sandbox.intact and not is_lost and key in self._idle:
                 self._idle[key].append(database)
             else:
                 database.drop()
@@ -82,12 +85,21 @@ class Provisioner:
         lasting: bool,
     ) -> Database:
         self._leave_to_parent_what_it_made()
+        backend.notice_loss()
+        if self._losses.get(backend, 0) != backend.losses:
+            self._losses[backend] = backend.losses
+            self._forget(backend)
         template = self._templates.get(key)
         if template is None:
             if backend.features.one_database:
                 self._forget(backend)
+            is_new = backend not in self._backend_of.values()
             self._backend_of[key] = backend
-            template = self._templates[key] = _built(backend, fingerprint, build, rebuild, lasting)
+            template = _built(backend, fingerprint, build, rebuild, lasting)
+            if not (isinstance(template, Exception) and is_loss(template)):  # it may be had later
+                self._templates[key] = template
+            if is_new:
+                call_at_exit(self.close)  # once more, before its server is stopped
         if isinstance(template, Exception):
             raise template
         return template
@@ -132,8 +144,20 @@ def _built(
     lasting: bool,
 ) -> Database | Exception:
     make = backend.lasting_template if lasting else backend.template
+    has_begun = False
+
+    def build_once(connection: Connection) -> None:
+        nonlocal has_begun
+        has_begun = True
+        build(connection)
+
     try:
-        return make(fingerprint, build, rebuild=rebuild)
+        try:
+            return make(fingerprint, build_once, rebuild=rebuild)
+        except Exception as error:
+            if has_begun or not is_loss(error):
+                raise
+            return make(fingerprint, build, rebuild=rebuild)
     except Exception as error:
         return error
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine.interfaces import ExecuteStyle
 
-from .statements import UNRECORDED, caller
+from .statements import UNRECORDED, caller, transaction_control
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 Listeners = Mapping[str, Callable[..., None]]
 
 (_UNRECORDED,) = UNRECORDED
+_OURS = ContextVar("dbtestcase_own_savepoints", default=False)
 
 
 @dataclass(slots=True)
@@ -50,6 +53,16 @@ class Statement:
     rowcount: int = -1
 
 
+@contextmanager
+def own_savepoints() -> Iterator[None]:
+    """Record no savepoint that the block sets, gives up or returns to; it is not the user's."""
+    before = _OURS.set(True)
+    try:
+        yield
+    finally:
+        _OURS.reset(before)
+
+
 def recorder(alias: str, note: Callable[[Statement], None]) -> Listeners:
     """Return listeners that call ``note`` with every statement that an engine is about to execute.
 
@@ -67,8 +80,11 @@ def recorder(alias: str, note: Callable[[Statement], None]) -> Listeners:
             return  # heard from the engine that this one was derived from
         if connection.get_execution_options().get(_UNRECORDED):
             return
-        times = len(parameters) if many else 1
-        bulk = many or context.execute_style is ExecuteStyle.INSERTMANYVALUES
+        if _OURS.get() and transaction_control(sql) is not None:
+            return
+        of_values = context.execute_style is ExecuteStyle.INSERTMANYVALUES
+        times = len(parameters) if many and not of_values else 1
+        bulk = many or of_values
         statement = Statement(sql, parameters, caller(), alias, times, bulk)
         note(statement)
         started[context] = statement, perf_counter()

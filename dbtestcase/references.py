@@ -9,6 +9,8 @@ from importlib import import_module
 from inspect import isroutine
 from typing import Any, TypeVar
 
+from sqlalchemy.engine import Engine
+
 from .exceptions import OptionError
 
 Accepted = TypeVar("Accepted")
@@ -44,11 +46,25 @@ def resolve(
     raise OptionError(f"{option} contains {written}{is_a}, {fix}")
 
 
+def resolve_engines(value: Any) -> list[Engine]:
+    """Return the engines that the ``engines`` option stands for, async ones as ``sync_engine``.
+
+    :raises OptionError: it stands for anything else, or names what cannot be imported.
+    """
+    return resolve(value, "engines", _engine, _NO_ENGINE)
+
+
+def _engine(value: Any) -> Engine | None:
+    engine = getattr(value, "sync_engine", value)
+    return engine if isinstance(engine, Engine) else None
+
+
 def _import(path: str, option: str) -> Any:
     module_name, _, attribute = path.partition(":")
     if not attribute or attribute.startswith("//"):
+        named = f"{module_name}://…" if attribute else path  # there may be a password in a URL
         raise OptionError(
-            f'{option} contains {path!r}; write "module:attribute", as in "app.db:engine"'
+            f'{option} contains {named!r}; write "module:attribute", as in "app.db:engine"'
         )
     try:
         found: Any = import_module(module_name)
@@ -65,3 +81,9 @@ def _import(path: str, option: str) -> Any:
             )
         found = getattr(found, name)
     return found
+
+
+_NO_ENGINE = """\
+which is not an engine.
+  To fix this, name an Engine or AsyncEngine, as an object, as "module:attribute", or as a \
+function that returns it; a sessionmaker or scoped_session belongs into session_factories"""

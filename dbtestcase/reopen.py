@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .backends.embedded import cache_directory
 from .backends.pglite_server import PGliteServer
-from .backends.postgres_server import PostgresServer, find_binaries
+from .backends.postgres_binaries import find_binaries
+from .backends.postgres_server import PostgresServer
 from .exceptions import BackendError
 
 

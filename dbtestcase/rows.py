@@ -30,8 +30,7 @@ class Rows:
     """The rows of ``target`` that meet ``conditions`` and have ``values``.
 
     :param connection: leads to the database ``alias`` of ``databases``.
-    :param target: a mapped class, a ``Table``, or the name of a table. Names are looked up in the
-        metadata first and in the database second.
+    :param target: a mapped class, a ``Table``, or the name of a table.
     :raises UsageError: there is no such table or column.
     """
 
@@ -69,17 +68,26 @@ class Rows:
         """The table, as messages name it."""
         return f"{self.table}{self._place}"
 
+    @property
+    def are_revisions(self) -> bool:
+        """Whether they are those of Alembic's own table, whatever its name has been set to."""
+        return self._options.migrations is not None and [*self._columns] == ["version_num"]
+
     def column(self, *names: str) -> Any:
         """Return the first of the columns, or attributes of the mapped class, that is there.
 
         :raises UsageError: none is.
         """
-        for name in names:
-            if name in self._names:
-                return self._names[name]
+        found = self.first_of(names)
+        if found is not None:
+            return self._names[found]
         hint = suggestion(names[0], self._names, "it has")
         written = " or ".join(map(repr, names))
         raise UsageError(f"{self.title} has no column {written}; {hint}")
+
+    def first_of(self, names: Iterable[str]) -> str | None:
+        """Return the first of ``names`` that is one of a column or attribute, if any is."""
+        return next((name for name in names if name in self._names), None)
 
     def count(self) -> int:
         """Return how many rows there are."""

@@ -38,7 +38,7 @@ class Sandbox:
         self._stack = SavepointStack()
         self.uncommitted = self._stack.uncommitted
         self.test = ""  # which one runs
-        self._test_savepoint: Savepoint | None = None
+        self.test_savepoint: Savepoint | None = None  # if there is a transaction of the class
         self._owners: dict[int, Owner] = {}
         self._changes = 0  # of the connection, when the statement was noted as a write
         self._tested = False  # has a test of the class ended?
@@ -53,7 +53,7 @@ class Sandbox:
 
     def undo_changes(self) -> list[str]:
         """Undo what was changed since the last test, if there was one, and return it."""
-        changes = self._stack.changes_since(self._test_savepoint, self) if self._tested else []
+        changes = self._stack.changes_since(self.test_savepoint, self) if self._tested else []
         if changes:
             self._expire_owners()
             self.link.call(self._undo_test)
@@ -86,7 +86,7 @@ class Sandbox:
     def finish_class(self) -> None:
         """Undo what was done outside the tests: class data and ``setUpClass``."""
         self._expire_owners()
-        self._test_savepoint = None
+        self.test_savepoint = None
         self._tested = False
         if self._stack.began:
             self.link.call(self._roll_back)
@@ -225,16 +225,16 @@ class Sandbox:
 
     def _hold_test(self) -> None:
         last = self._stack.last
-        if last is None or last is not self._test_savepoint or len(last.writers) > 1:
-            last = self._test_savepoint = self.savepoint(self)
+        if last is None or last is not self.test_savepoint or len(last.writers) > 1:
+            last = self.test_savepoint = self.savepoint(self)
             self._stack.hold(last)
             self._stack.flush()
         last.writers[self] = "the test itself"
 
     def _undo_test(self) -> None:
-        if self._test_savepoint is not None and self._test_savepoint.held:
-            self._undo(self._stack.undo, self._test_savepoint)
-            self._test_savepoint.writers[self] = "the test itself"
+        if self.test_savepoint is not None and self.test_savepoint.held:
+            self._undo(self._stack.undo, self.test_savepoint)
+            self.test_savepoint.writers[self] = "the test itself"
         else:
             self._undo(self._stack.roll_back)
         self.intact = self.link.end_test() and self.intact

@@ -5,12 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-if TYPE_CHECKING:
-    from types import FrameType
+from typing import Any, Literal, NamedTuple
 
 #: Execution option on statements that dbtestcase runs for itself; they are never recorded.
 UNRECORDED = {"dbtestcase_unrecorded": True}
@@ -92,30 +88,33 @@ _LIBRARIES = sys.stdlib_module_names | {
 
 
 def caller() -> str:
-    """Return ``file:line`` of the innermost frame that belongs to no library."""
-    for frame in _frames():
-        if not _is_library(frame.f_globals.get("__name__", ""), frame.f_code.co_filename):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    return "an unknown line"
+    """Return ``file:line`` of the innermost frame that belongs to no library.
 
-
-@lru_cache(maxsize=2048)
-def _is_library(module: str, filename: str) -> bool:
-    generated = filename.startswith("<")  # as SQLAlchemy generates some
-    return generated or module.partition(".")[0] in _LIBRARIES
-
-
-def _frames() -> Iterator[FrameType]:
-    """Yield the frames of the stack, and of the coroutines that SQLAlchemy's greenlets serve."""
+    The stack goes on in the coroutines that SQLAlchemy's greenlets serve.
+    """
     import greenlet
 
     frame = inspect.currentframe()
     current = greenlet.getcurrent()
     while True:
         while frame is not None:
-            yield frame
+            filename = frame.f_code.co_filename
+            is_library = _is_library.get(filename)
+            if is_library is None:
+                is_library = _note_library(filename, frame.f_globals.get("__name__", ""))
+            if not is_library:
+                return f"{filename}:{frame.f_lineno}"
             frame = frame.f_back
         if current.parent is None:
-            return
+            return "an unknown line"
         current = current.parent
         frame = current.gr_frame
+
+
+_is_library: dict[str, bool] = {}  # by file, as it is asked of many frames for each statement
+
+
+def _note_library(filename: str, module: str) -> bool:
+    generated = filename.startswith("<")  # as SQLAlchemy generates some
+    _is_library[filename] = generated or module.partition(".")[0] in _LIBRARIES
+    return _is_library[filename]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import TableClause, inspect, text
+from sqlalchemy import TableClause, inspect
 
 from .rows import SHOWN_COLUMNS
-from .tables import execute_again_if_stale, table_names
+from .tables import execute_again_if_stale, parts_of, table_names
 from .wording import counted, cut
 
 if TYPE_CHECKING:
@@ -153,24 +154,24 @@ def _filled(connection: Connection, names: Sequence[str]) -> Iterator[str]:
 
 
 def _image(connection: Connection, name: str) -> TableImage:
-    query = text(f"SELECT * FROM {_quoted(connection, name)}".replace(":", r"\:"))  # noqa: S608
-    result = execute_again_if_stale(connection, query)
+    query = f"SELECT * FROM {_quoted(connection, name)}"  # noqa: S608
+    result = execute_again_if_stale(connection, partial(connection.exec_driver_sql, query))
     columns = tuple(result.keys())
     return TableImage(columns, [tuple(map(_comparable, row)) for row in result])
 
 
 def _key(inspector: Any, name: str) -> list[str]:
-    schema, _, table = name.rpartition(".")
-    if not inspector.has_table(table, schema or None):  # the block has dropped it
+    schema, table = parts_of(name)
+    if not inspector.has_table(table, schema):  # the block has dropped it
         return []
-    key: list[str] = inspector.get_pk_constraint(table, schema or None)["constrained_columns"]
+    key: list[str] = inspector.get_pk_constraint(table, schema)["constrained_columns"]
     return key
 
 
 def _quoted(connection: Connection, name: str) -> str:
-    schema, _, table = name.rpartition(".")
+    schema, table = parts_of(name)
     preparer = connection.dialect.identifier_preparer
-    return preparer.format_table(TableClause(table, schema=schema or None))
+    return preparer.format_table(TableClause(table, schema=schema))
 
 
 def _comparable(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData, Table, inspect
@@ -13,8 +14,35 @@ from .exceptions import UsageError
 from .wording import suggestion
 
 if TYPE_CHECKING:
-    from sqlalchemy import Executable
     from sqlalchemy.engine import Connection, CursorResult
+
+
+class QualifiedName(str):
+    """The name of a table with that of its schema before it; there may be dots in both."""
+
+    schema: str
+    table: str
+
+    @classmethod
+    def of(cls, schema: str, table: str) -> QualifiedName:
+        """Return ``schema.table``."""
+        name = cls(f"{schema}.{table}")
+        name.schema, name.table = schema, table
+        return name
+
+
+def parts_of(name: str) -> tuple[str | None, str]:
+    """Return the schema, None if it is the default one, and the name of a table in it."""
+    return (name.schema, name.table) if isinstance(name, QualifiedName) else (None, name)
+
+
+def as_found(connection: Connection, name: str) -> str:
+    """Return the ``name`` that somebody has written, which may begin with a schema."""
+    schema, _, table = name.rpartition(".")
+    inspector = inspect(connection)
+    if schema and not inspector.has_table(name) and inspector.has_table(table, schema):
+        return QualifiedName.of(schema, table)
+    return name
 
 
 def table_name(target: Any) -> str:
@@ -33,7 +61,7 @@ def table_names(connection: Connection, options: DatabaseOptions) -> list[str]:
     inspector = inspect(connection)
     names = inspector.get_table_names()
     for schema in schemas_of(options, inspector.default_schema_name):
-        names += [f"{schema}.{name}" for name in inspector.get_table_names(schema)]
+        names += [QualifiedName.of(schema, name) for name in inspector.get_table_names(schema)]
     return names
 
 
@@ -42,16 +70,27 @@ def schemas_of(options: DatabaseOptions, default: str | None) -> list[str]:
     return sorted({str(table.schema) for table in options.tables()} - {"None", str(default)})
 
 
-def execute_again_if_stale(connection: Connection, query: Executable) -> CursorResult[Any]:
-    """Return the result of a ``query`` for all columns that a table has now.
+def reflected(connection: Connection, name: str) -> Table:
+    """Return the table ``name`` as it is in the database now.
+
+    :raises NoSuchTableError: there is none.
+    """
+    schema, table = parts_of(name)
+    return Table(table, MetaData(), schema=schema, autoload_with=connection)
+
+
+def execute_again_if_stale(
+    connection: Connection, execute: Callable[[], CursorResult[Any]]
+) -> CursorResult[Any]:
+    """Return the result of a query on ``connection`` for all columns that a table has now.
 
     A driver that has prepared it, when the table had others, finds that out and forgets it.
     """
     try:
-        return connection.execute(query)
+        return execute()
     except NotSupportedError:
         connection.rollback()
-        return connection.execute(query)
+        return execute()
 
 
 def source_of(
@@ -59,7 +98,8 @@ def source_of(
 ) -> Any:
     """Return what to select from: ``target`` itself or, of a name, the ``Table``.
 
-    A name is looked up in the metadata first and in the database second.
+    A name is looked up in the metadata first and in the database second, and where tests migrate
+    it, in the database only.
 
     :param connection: leads to the database ``alias`` of ``databases``.
     :raises UsageError: there is no such table.
@@ -81,13 +121,13 @@ def _table_called(
     name: str, connection: Connection, databases: ByAlias[DatabaseOptions], alias: str
 ) -> Table:
     options = databases[alias]
-    for metadata in options.metadata:
+    for metadata in () if options.is_migrated_by_tests else options.metadata:
         if name in metadata.tables:
             return metadata.tables[name]
     names = table_names(connection, options)
-    if name in names:
-        schema, _, table = name.rpartition(".")
-        return Table(table, MetaData(), schema=schema or None, autoload_with=connection)
+    found = as_found(connection, name)
+    if name in names or isinstance(found, QualifiedName):
+        return reflected(connection, found)
     known = [table.key for options in databases.values() for table in options.tables()]
     hint = suggestion(name, sorted({*known, *names}), "there are:")
     raise UsageError(f"there is no table {name!r}; {hint}")

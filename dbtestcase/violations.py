@@ -53,6 +53,21 @@ def changed_between_tests(test: str, what: str) -> IsolationError:
     return IsolationError(_BETWEEN_TESTS.format(test=test, what=what))
 
 
+def forked(line: str) -> IsolationError:
+    """Return the error for a connection that a forked process wants to use at ``line``."""
+    return IsolationError(_FORKED.format(line=line))
+
+
+def lost_set_up(test: str, what: str) -> str:
+    """Return what to say of failures after a rebuild, without which ``what`` would be there."""
+    return _LOST_SET_UP.format(test=test, what=what)
+
+
+def inherited(line: str) -> IsolationError:
+    """Return the error for a real connection that a forked process wants to use at ``line``."""
+    return IsolationError(_INHERITED.format(line=line))
+
+
 def other_colour(line: str) -> UsageError:
     """Return the error for a connection that a synchronous engine was asked for at ``line``."""
     return UsageError(_OTHER_COLOUR.format(line=line))
@@ -84,7 +99,8 @@ _ENDED = """\
 {test}: the transaction around the test has been ended behind its back, so what it wrote \
 may have been committed. The database is rebuilt before the next test.
   To fix this, run the test in a database where it may end transactions itself, with the \
-decorator @dbtestcase.isolation("truncation") or @dbtestcase.isolation("template")."""
+decorator @dbtestcase.isolation("truncation") or @dbtestcase.isolation("template"). If instead the \
+connection was lost, which an error before this one says, nothing was committed."""
 
 _STALE = """\
 This connection was left in the middle of a transaction when {test} ended; that transaction \
@@ -132,6 +148,24 @@ any test, so that it would stay for all later tests of the class:
 works outside of the test.
   To fix this, write it in setUp, after super().setUp(), or in setUpTestData for all tests; if it \
 only cleans up, leave it out: what a test did is undone anyway."""
+
+_FORKED = """\
+A process that was forked while a test ran, or between tests, has used a connection of that test, \
+at {line}. It is the connection of the process that runs the test, so nothing was executed.
+  To fix this, let a thread do the work; or let the process work in a database of its own; or give \
+the test real commits, with the decorator @dbtestcase.isolation("truncation"), where new \
+connections of the process lead to the database of the test."""
+
+_INHERITED = """\
+A process that was forked while a test ran has used, at {line}, a connection that was open before. \
+It is the connection of the process that runs the test, so nothing was executed.
+  To fix this, let the process open a connection of its own, by an engine that it has inherited; \
+or let a thread do the work."""
+
+_LOST_SET_UP = """\
+What setUpClass had written is gone, as the database was rebuilt after {test}. It was, at first:
+      {what}
+  To fix this, write it in setUpTestData, which is called again for the new database."""
 
 _OTHER_COLOUR = """\
 A synchronous engine was used in an asynchronous test class, at {line}, whose database speaks to \

@@ -145,3 +145,29 @@ with op.batch_alter_table('authors') as authors:
     authors.alter_column('first_name', new_column_name='name', existing_type=sa.String(50),
                          existing_nullable=False)
     authors.drop_column('last_name')"""
+
+
+def write_long(history: History, count: int, note: Path) -> MetaData:
+    """Write ``count`` revisions, four for each table, and return the models that they lead to.
+
+    Of the four one creates it, two are branches, and one joins them. Each adds a line with its
+    name to the file ``note`` when it upgrades.
+    """
+    models, last = MetaData(), None
+    noted = "with open({!r}, 'a') as note: note.write('{}\\n')\n"
+    for number in range(0, count, 4):
+        new, left, right, joined = (f"r{number + step:03}" for step in range(4))
+        table = f"t{number:03}"
+        create = f"op.create_table({table!r}, sa.Column('id', sa.Integer, primary_key=True))"
+        steps = [(new, last, create, f"op.drop_table({table!r})")]
+        for name in (left, right):
+            column = f"sa.Column({name!r}, sa.String(20), server_default='x')"
+            add = f"op.add_column({table!r}, {column})"
+            steps.append((name, new, add, f"op.drop_column({table!r}, {name!r})"))
+        steps.append((joined, (left, right), "pass", "pass"))
+        for name, after, upgrade, downgrade in steps:
+            history.write(name, after, noted.format(str(note), name) + upgrade, downgrade)
+        last = joined
+        columns = [Column(name, String(20), server_default="x") for name in (left, right)]
+        Table(table, models, Column("id", Integer, primary_key=True), *columns)
+    return models

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 ON_SQLITE = ["sync-sqlite", "async-sqlite", "classes-sqlite", "reset-sqlite", "import"]
 ON_SQLITE += [f"scale-{what}-sqlite" for what in ("tests", "classes", "tables", "rows", "workers")]
 ON_SQLITE += ["truncation-sqlite", "truncation-tables-sqlite"]
-ON_SQLITE += ["migrations-sqlite", "recording-sqlite"]
+ON_SQLITE += ["migrations-sqlite", "migrate-to-sqlite", "recording-sqlite"]
+ON_SQLITE += ["collection", "start-parts-sqlite"]
 
 
 def benchmark(*arguments: str, **variables: str) -> str:
@@ -55,7 +56,7 @@ class Benchmarks(unittest.TestCase):
     def test_postgresql(self) -> None:
         groups = ["sync-postgresql", "async-postgresql", "classes-postgresql"]
         groups += ["recording-postgresql", "reset-postgresql", "truncation", "truncation-tables"]
-        groups += ["template-writes", "template-reads"]
+        groups += ["template-writes", "template-reads", "clones-postgresql"]
         server = os.environ["DBTESTCASE_POSTGRESQL"]
         output = benchmark("--only", *groups, DBTESTCASE_POSTGRESQL=server)
         self.check_measured(output, groups)

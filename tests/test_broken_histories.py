@@ -150,7 +150,9 @@ class Broken(unittest.TestCase):
         self.history.env_py.write_text("missing")
         for test, base in ((None, DatabaseTestCase), (None, MigrationTestCase)):
             for error in self.errors(test or (lambda case: case.migrate_to("a1")), base):
-                self.assertIn(f'Raised while File "{self.history.env_py.resolve()}", line 1', error)
+                self.assertIn(
+                    f'Raised by env.py, at\nFile "{self.history.env_py.resolve()}", line 1', error
+                )
 
     def test_no_script_location(self) -> None:
         said = self.history.ini.read_text()

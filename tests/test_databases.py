@@ -837,8 +837,8 @@ class Options(unittest.TestCase):
             def test(self) -> None: ...
 
         message = inner.only_error(self, inner.run(Twice))
-        self.assertIn('Twice: databases["other"]: engines contains Engine(', message)
-        self.assertIn("which leads to 'default' already", message)
+        self.assertIn('Twice: databases["other"]: engines: Engine(', message)
+        self.assertIn("leads to 'default' already", message)
         message = inner.only_error(self, inner.run(Missing))
         self.assertIn("Missing: databases[\"other\"]: engines contains 'app.db:no'", message)
         alone = Features(SQLiteBackend.features.isolations, one_database=True)

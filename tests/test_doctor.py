@@ -10,29 +10,34 @@ import sys
 import tempfile
 import time
 import unittest
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import MetaData, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from dbtestcase import DatabaseTestCase, doctor
 from dbtestcase.backends import backend_for, base
 from dbtestcase.backends.dead_servers import hold
-from dbtestcase.doctor import examine
 
+from . import inner
+from .processes import in_a_child
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
 
 ROOT = Path(__file__).parent.parent
 
 SCRIPT = """
-import os, signal, unittest
+import unittest
 from sqlalchemy import MetaData
 from dbtestcase import DatabaseTestCase
 class Case(DatabaseTestCase):
     metadata = MetaData()
     isolation = "truncation"
     def test(self):
-        os.kill(os.getpid(), signal.SIGKILL)
+        TEST
 unittest.main()
 """
 
@@ -47,30 +52,56 @@ class Machine(unittest.TestCase):
         self.files = self.home / "files"
         self.files.mkdir()
 
-    def run_python(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run Python with the directories of this machine."""
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the environment of a process with the directories of this machine."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DBTESTCASE_")}
         places = {"TMPDIR": str(self.files), "XDG_CACHE_HOME": str(self.home / "cache")}
+        return {**kept, **places, **variables}
+
+    def run_python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-W", "error", *arguments],
             cwd=ROOT,
-            env={**kept, **places, **environment},
+            env=self.environment(**variables),
             check=False,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
         )
 
-    def dbtestcase(self, *arguments: str, **environment: str) -> tuple[int, str]:
+    def in_a_child(self, function: Callable[[], object], **variables: str) -> str:
+        """Return what ``function`` returns in a process with the directories of this machine.
+
+        It is forked: a new one would import for a second what is here already.
+        """
+
+        def run() -> object:
+            os.environ.clear()
+            os.environ.update(self.environment(**variables))
+            tempfile.tempdir = None
+            return function()
+
+        return in_a_child(run)
+
+    def dbtestcase(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """Return the exit status of ``python -m dbtestcase`` and what it said."""
-        ran = self.run_python("-m", "dbtestcase", *arguments, **environment)
-        return ran.returncode, ran.stdout + ran.stderr
+
+        def run() -> str:
+            # The backends that are here may have connections, which are our parent's.
+            anew = mock.patch.object(doctor, "backend_for", backend_for.__wrapped__)
+            said = StringIO()
+            with anew, open(os.devnull) as sys.stdin, redirect_stdout(said), redirect_stderr(said):
+                return f"{doctor.main(arguments)} {said.getvalue()}"
+
+        status, _, said = self.in_a_child(run, **variables).partition(" ")
+        return int(status), said
 
 
 class Doctor(Machine):
     def test_what_is_here(self) -> None:
-        status, said = self.dbtestcase("doctor")
-        self.assertEqual(status, 0, said)
+        ran = self.run_python("-m", "dbtestcase", "doctor")
+        said = ran.stdout
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""), said)
         self.assertRegex(said, r"\Adbtestcase \S+, Python \S+, SQLAlchemy \S+\n")
         for title in ("sqlite://  (what test classes use", "pglite://\n", "pgserver://\n"):
             self.assertIn(f"\n\n{title}", said)
@@ -106,7 +137,7 @@ class Doctor(Machine):
     def test_a_driver_that_is_missing(self) -> None:
         backend = backend_for("sqlite://")
         with mock.patch.object(base, "find_spec", lambda name: None if "aio" in name else name):
-            checks = {check.name: check for check in examine(backend)}
+            checks = {check.name: check for check in doctor.examine(backend)}
         self.assertTrue(checks["sync driver"].found)
         self.assertFalse(checks["async driver"].found)
         self.assertIn("pip install 'dbtestcase[sqlite]'", checks["async driver"].said)
@@ -125,10 +156,10 @@ class Doctor(Machine):
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
 
     def test_a_machine_without_node(self) -> None:
-        status, said = self.dbtestcase("doctor", "pglite://", PATH="/nowhere")
-        if status:  # else the package brings one
-            self.assertIn("MISSING  server        PGlite needs Node.js", said)
-        self.assertIn("pglite://", said)
+        ran = self.run_python("-m", "dbtestcase", "doctor", "pglite://", PATH="/nowhere")
+        if ran.returncode:  # else the package brings one
+            self.assertIn("MISSING  server        PGlite needs Node.js", ran.stdout)
+        self.assertIn("pglite://", ran.stdout)
 
     def test_what_is_no_database(self) -> None:
         for name in ("doctor", "clean"):
@@ -161,7 +192,7 @@ class OnPostgreSQL(Machine):
         with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {door}")
             self.addCleanup(self.drop, door)
-        script = SCRIPT.replace("os.kill(os.getpid(), signal.SIGKILL)", "pass")
+        script = SCRIPT.replace("TEST", "pass")
         ran = self.run_python("-c", script, DBTESTCASE_DATABASE=url)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         status, said = self.dbtestcase("clean", url, "--yes")
@@ -187,8 +218,16 @@ class OnMySQL(Machine):
 class Clean(Machine):
     def abandon(self) -> Path:
         """Return the directory that a killed run has left, some time ago."""
-        killed = self.run_python("-c", SCRIPT)
-        self.assertEqual(killed.returncode, -signal.SIGKILL)
+
+        class Case(DatabaseTestCase):
+            metadata = MetaData()
+            database = "sqlite://"
+            isolation = "truncation"
+
+            def test(self) -> None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        self.assertEqual(self.in_a_child(lambda: inner.run(Case)), "")
         [directory] = self.files.iterdir()
         self.age(directory)
         return directory
@@ -217,7 +256,7 @@ class Clean(Machine):
         self.assertFalse(directory.exists())
 
     def test_the_database_of_a_failed_test(self) -> None:
-        failing = SCRIPT.replace("os.kill(os.getpid(), signal.SIGKILL)", "self.fail()")
+        failing = SCRIPT.replace("TEST", "self.fail()")
         self.assertEqual(self.run_python("-c", failing, DBTESTCASE_KEEP="1").returncode, 1)
         [kept] = self.files.glob("*/*.sqlite")
         _, said = self.dbtestcase("clean", "sqlite://")
@@ -256,14 +295,19 @@ class Clean(Machine):
         self.dbtestcase("clean", "--yes")
         self.assertEqual(sorted(self.files.rglob("*")), there)
 
-    def test_templates_of_migrations(self) -> None:
-        kept = self.home / "cache" / "dbtestcase" / "sqlite" / "0123.sqlite"
-        kept.parent.mkdir(parents=True)
-        kept.touch()
-        status, said = self.dbtestcase("clean", "sqlite://", "--yes")
-        self.assertEqual(status, 0, said)
-        self.assertIn(f"template      {kept}", said)
-        self.assertFalse(kept.exists())
+    def test_templates(self) -> None:
+        cache = self.home / "cache" / "dbtestcase"
+        for kind, name in (
+            ("sqlite", "sqlite/0123.sqlite"),
+            ("pglite", "pglite/templates/0.tar.gz"),
+        ):
+            kept = cache / name
+            kept.parent.mkdir(parents=True)
+            kept.touch()
+            status, said = self.dbtestcase("clean", f"{kind}://", "--yes")
+            self.assertEqual(status, 0, said)
+            self.assertIn(f"template      {kept}", said)
+            self.assertFalse(kept.exists())
 
     def test_the_cache(self) -> None:
         kept = self.home / "cache" / "dbtestcase" / "pgserver" / "1.0"

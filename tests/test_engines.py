@@ -98,7 +98,7 @@ class Redirected(unittest.TestCase):
     def test_what_names_no_engine(self) -> None:
         wrong: dict[str, Any] = {
             "'nonsense'; write \"module:attribute\"": "nonsense",
-            "'sqlite:///x.db'; write \"module:attribute\"": "sqlite:///x.db",
+            "'sqlite://…'; write \"module:attribute\"": "sqlite:///x.db",
             "importing it failed: No module named 'no_such_module'": "no_such_module:engine",
             "tests.models has no 'enigne'": "tests.models:enigne",
             "did you mean 'app_engine'?": "tests.models:ap_engine",

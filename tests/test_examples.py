@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import unittest
-from itertools import product
 from pathlib import Path
 
 from . import inner
@@ -20,30 +19,31 @@ ROOT = Path(__file__).parent.parent
 NAMES = [directory.name for directory in DIRECTORIES]
 
 
-def run(
-    directory: Path, code: str = "unittest.main(module=None)", database: str = "sqlite://"
-) -> str:
-    """Run the tests of ``directory`` on ``database`` and return what they say."""
+def run(*directories: Path, database: str = "sqlite://", code: str = "") -> dict[str, str]:
+    """Run the tests of ``directories`` on ``database`` and return what each says, by its name.
+
+    :param code: what to do once its modules are loaded, if not to :func:`run` it.
+    """
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"import unittest\n{code}", "discover"],
-        cwd=directory,
+        [sys.executable, "-W", "error", "-c", _EACH.format(code=code or _ONCE), *directories],
         env={**os.environ, "PYTHONPATH": str(ROOT), "DBTESTCASE_DATABASE": database},
         check=False,
         capture_output=True,
         text=True,
     )
-    return ran.stderr
+    said = ran.stderr.split("\nexample ")[1:]
+    return {
+        Path(directory).name: text for directory, _, text in (one.partition("\n") for one in said)
+    }
 
 
 class Examples(unittest.TestCase):
-    def changed(self, name: str, file: str, old: str, new: str, database: str) -> str:
-        """Return what an example says on ``database`` with ``old`` replaced in one of its files."""
-        with inner.directory() as directory:
-            copy = Path(shutil.copytree(EXAMPLES / name, directory / name))
-            text = (copy / file).read_text()
-            self.assertIn(old, text)
-            (copy / file).write_text(text.replace(old, new))
-            return run(copy, database=database)
+    def setUp(self) -> None:
+        self.copies = self.enterContext(inner.directory())
+
+    def copy(self, name: str) -> Path:
+        """Return a copy of an example, which may be changed."""
+        return shutil.copytree(EXAMPLES / name, self.copies / name)
 
     def test_application_that_forgets_to_commit_fails(self) -> None:
         commits: dict[str, tuple[str, str, str]] = {
@@ -56,22 +56,28 @@ class Examples(unittest.TestCase):
         }
         # In the other one, tests and application share a session that loses nothing.
         self.assertEqual(sorted([*commits, "legacy_base"]), NAMES)
-        for database, name in product(("sqlite://", "pgserver://"), commits):
-            with self.subTest(name, database=database):
-                output = self.changed(name, *commits[name], database)
-                self.assertRegex(output, r"FAILED \((failures|errors)=")
-                self.assertNotIn("Failed to import", output)
+        for name, (file, old, new) in commits.items():
+            path = self.copy(name) / file
+            self.assertIn(old, path.read_text())
+            path.write_text(path.read_text().replace(old, new))
+        for database in ("sqlite://", "pgserver://"):
+            said = run(*(self.copies / name for name in commits), database=database)
+            for name in commits:
+                with self.subTest(name, database=database):
+                    self.assertRegex(said[name], r"FAILED \((failures|errors)=")
+                    self.assertNotIn("Failed to import", said[name])
 
     def test_second_suite_in_the_process_sees_the_application_as_it_was(self) -> None:
+        said = run(*DIRECTORIES, code=_TWICE)
+        self.assertEqual(sorted(said), NAMES)
         for name in NAMES:
             with self.subTest(name):
-                self.assertRegex(run(EXAMPLES / name, _TWICE), r"OK[\s\S]*OK$")
+                self.assertRegex(said[name], r"OK[\s\S]*OK$")
 
     def test_legacy_base_before(self) -> None:
-        with inner.directory() as directory:
-            copy = Path(shutil.copytree(EXAMPLES / "legacy_base", directory / "legacy_base"))
-            (copy / "testcase_before.py").replace(copy / "testcase.py")
-            self.assertRegex(run(copy), r"OK$")
+        copy = self.copy("legacy_base")
+        (copy / "testcase_before.py").replace(copy / "testcase.py")
+        self.assertRegex(run(copy)["legacy_base"], r"OK$")
 
     def test_documented_difference(self) -> None:
         before, after = (
@@ -88,19 +94,33 @@ class Examples(unittest.TestCase):
         self.assertEqual(textwrap.dedent(block[1]).strip(), expected)
 
 
-# The engines, where they lead and how: before the first suite, and after each.
-_TWICE = """
-import gc, sqlalchemy
+# Each example as if it were a project of its own.
+_EACH = """
+import gc, sqlalchemy, sys, unittest
 
 def engines():
     found = [one for one in gc.get_objects() if isinstance(one, sqlalchemy.Engine)]
-    return {one: (one.pool, one.dialect) for one in found if "production" in str(one.url)}
+    return {{one: (one.pool, one.dialect) for one in found if "production" in str(one.url)}}
 
-unittest.defaultTestLoader.discover(".")
-before = engines()
-assert before
-for again in range(2):
-    tests = unittest.defaultTestLoader.discover(".")
-    assert unittest.TextTestRunner().run(tests).wasSuccessful()
-    assert engines() == before
+def run():
+    return unittest.TextTestRunner().run(load())
+
+def load():
+    return unittest.defaultTestLoader.discover(directory, top_level_dir=directory)
+
+for directory in sys.argv[1:]:
+    print("\\nexample", directory, file=sys.stderr, flush=True)
+    others = engines()
+    load()
+{code}
+"""
+_ONCE = "    run()"
+
+# The engines, where they lead and how: before the first suite, and after each.
+_TWICE = """
+    before = engines()
+    assert before.keys() > others.keys()
+    for again in range(2):
+        assert run().wasSuccessful()
+        assert engines() == before
 """

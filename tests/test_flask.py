@@ -333,7 +333,7 @@ class FlaskMigrate(unittest.TestCase):
             def test(self) -> None: ...
 
         error = inner.only_error(self, inner.run(Inner))
-        self.assertRegex(error, r'Raised while File ".*env.py", line \d+, in get_engine')
+        self.assertRegex(error, r'Raised by env.py, at\nFile ".*env.py", line \d+, in get_engine')
         self.assertIn("with app.app_context(): super().setUpDatabase(connection)", error)
 
     @mock.patch("logging.config.fileConfig")

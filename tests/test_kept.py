@@ -14,18 +14,37 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from sqlalchemy import Column, Connection, LargeBinary, MetaData, String, Table, make_url, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    delete,
+    insert,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
-from dbtestcase import DatabaseTestCase, reopen
+from dbtestcase import DatabaseTestCase, MigrationTestCase, reopen
 from dbtestcase.backends import backend_for
 from dbtestcase.backends.mysql import MySQLBackend
 from dbtestcase.backends.mysql_registry import Registry
 from dbtestcase.backends.postgresql import PostgreSQLBackend
 
 from . import inner
-from .models import Base, User
-from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
+from .histories import History, write_library
+from .models import Base, Post, User
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_role
 from .test_backends import with_driver
 
 
@@ -67,10 +86,145 @@ def failing(url: str, *, resets: bool = True) -> type[unittest.TestCase]:
     return Failing
 
 
+def long_name(kind: str) -> str:
+    """Return a name of 63 bytes, which every database has room for."""
+    return "x" * (63 - len("ä\"é' %.".encode()) - len(kind)) + "ä\"é' %." + kind
+
+
 class Anywhere:
     """What holds on every server."""
 
     url: str
+
+    def kept(self, case: Any) -> tuple[str, Any]:
+        """Return the text of the failure of ``case``, and the URL of what it has left."""
+        message = failure(case, DBTESTCASE_KEEP="1")
+        remove = message.split("To remove it:\n")[1]
+        self.addCleanup(subprocess.run, shlex.split(remove), check=True)  # type: ignore[attr-defined]
+        [opens] = message.split("To open it:\n")[1].splitlines()[:1]
+        name = shlex.split(opens)[-1]
+        return message, backend_for(self.url).driver_url(is_async=False).set(database=name)
+
+    def under(self, isolation: str) -> Any:
+        """Return a class whose test goes on after it has failed, and commits."""
+
+        class Failing(DatabaseTestCase):
+            database = self.url
+            metadata = Base.metadata
+
+            @classmethod
+            def setUpTestData(cls, session: Session) -> None:
+                session.add(User(name="alice", posts=[Post(title="one")]))
+
+            def test_1_fails(self) -> None:
+                with Session(self.engine) as session:
+                    session.add(User(name="bob", age=30))
+                    session.execute(delete(Post))
+                    session.commit()
+                with self.subTest("fails"):
+                    self.session.add(User(name="dora"))
+                    self.session.flush()
+                    self.fail()
+                self.session.add(User(name="carl"))
+                self.session.commit()
+
+            def test_2_is_clean(self) -> None:
+                self.assertDatabaseCount(User, 1, name="alice")
+                self.assertDatabaseCount(Post, 1)
+
+        Failing.isolation = isolation  # type: ignore[assignment]
+        return Failing
+
+    def test_as_at_the_failure_whatever_is_committed_later(self) -> None:
+        check: Any = self
+        for isolation in backend_for(self.url).features.isolations - {"transaction", "template"}:
+            with check.subTest(isolation):
+                message, url = self.kept(self.under(isolation))
+                check.assertIn(
+                    "The database is kept, as it was then, but for what 1 connection had not "
+                    "committed. To open it:",
+                    message,
+                )
+                engine = create_engine(url, poolclass=NullPool)
+                with Session(engine) as session:
+                    names = session.execute(select(User.name, User.age).order_by(User.name))
+                    check.assertEqual(names.all(), [("alice", None), ("bob", 30)])
+                    check.assertEqual(session.scalars(select(Post.title)).all(), [])
+                    new = User(name="eve")  # whose number is behind all that were given
+                    session.add(new)
+                    session.flush()
+                    check.assertGreaterEqual(new.id, 3)
+                    check.assertRaises(
+                        IntegrityError,
+                        session.execute,
+                        insert(Post).values(title="x", author_id=99),
+                    )
+
+    def test_long_names_with_quotes(self) -> None:
+        check: Any = self
+        metadata = MetaData()
+        numbers = Sequence(long_name("s"), metadata=metadata)
+        table = Table(
+            long_name("t"),
+            metadata,
+            Column(long_name("i"), Integer, primary_key=True, key="id"),
+            Column(long_name("n"), String(20), key="name"),
+            UniqueConstraint("name", name=long_name("u")),
+        )
+
+        class Failing(DatabaseTestCase):
+            database = self.url
+
+            def test(self) -> None:
+                with self.engine.begin() as connection:
+                    connection.execute(insert(table).values(name="alice"))
+                    if connection.dialect.supports_sequences:
+                        connection.scalar(numbers)
+                self.fail()
+
+        Failing.metadata = metadata
+        for isolation in backend_for(self.url).features.isolations:
+            Failing.isolation = isolation  # type: ignore[assignment]
+            with check.subTest(isolation):
+                _, url = self.kept(type("Failing", (Failing,), {}))
+                engine = create_engine(url, poolclass=NullPool)
+                with engine.begin() as connection:
+                    check.assertEqual(connection.scalars(select(table.c.name)).all(), ["alice"])
+                    if connection.dialect.supports_sequences:
+                        check.assertGreater(connection.scalar(numbers), 1)
+                    again = insert(table).values(name="alice")
+                    check.assertRaises(IntegrityError, connection.execute, again)
+
+    #: What is said of a database whose schema the test has changed.
+    changed_schema = "as it was then"
+
+    def test_of_migrations(self) -> None:
+        check: Any = self
+        history = History(check.enterContext(inner.directory()))
+        write_library(history)
+
+        class Migrating(MigrationTestCase):
+            database = self.url
+            migrations = history.ini
+            standard_tests = False
+
+            def tearDown(self) -> None:
+                with self.engine.begin() as connection:
+                    connection.execute(text("INSERT INTO authors (id, name) VALUES (2, 'bob')"))
+                super().tearDown()
+
+            def test(self) -> None:
+                self.migrate_to("a1")
+                with self.engine.begin() as connection:
+                    connection.execute(text("INSERT INTO authors (id, name) VALUES (1, 'alice')"))
+                self.fail()
+
+        message, url = self.kept(Migrating)
+        check.assertIn(f"The database is kept, {self.changed_schema}. To open it:", message)
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            names = connection.scalars(text("SELECT name FROM authors ORDER BY id")).all()
+        later = [] if self.changed_schema == "as it was then" else ["bob"]
+        check.assertEqual(names, ["alice", *later])
 
     def test_class_data_that_gets_other_keys_in_the_next_database(self) -> None:
         failure(failing(self.url, resets=False))
@@ -78,18 +232,13 @@ class Anywhere:
         subprocess.run(shlex.split(message.split("To remove it:\n")[1]), check=True)
         self.assertIn("in the database:\n    users: 1 inserted\nThe", message)  # type: ignore[attr-defined]
 
-    def test_what_the_test_goes_on_to_work_in(self) -> None:
-        case: Any = failing(self.url)
-        case.isolation = "truncation"
-        message = failure(case, DBTESTCASE_KEEP="1")
-        subprocess.run(shlex.split(message.split("To remove it:\n")[1]), check=True)
-        says = "The database is kept, with all that the test commits until its end. To open it:"
-        self.assertIn(says, message)  # type: ignore[attr-defined]
-
 
 @needs_postgresql
 class OnPostgreSQL(Anywhere, unittest.TestCase):
     url = POSTGRESQL
+    changed_schema = (
+        "with all that the test commits until its end (what it changed has not been noted)"
+    )
 
     def test_is_kept_as_at_the_failure_and_never_swept(self) -> None:
         message = failure(failing(POSTGRESQL), DBTESTCASE_KEEP="1")
@@ -131,6 +280,53 @@ class OnPostgreSQL(Anywhere, unittest.TestCase):
         kept.remove()
         self.assertNotIn(name, [one.name.split()[0] for one in backend.leftovers()])
 
+    def test_where_rows_are_more_than_what_was_written(self) -> None:
+        """Values that are hard to write, and what triggers, columns and partitions make of them.
+
+        A superuser could have triggers ignored.
+        """
+        url = self.enterContext(postgresql_role())
+        found: list[str] = []
+
+        class Odd(DatabaseTestCase):
+            database = url.render_as_string(hide_password=False)
+            isolation = "truncation"
+
+            @classmethod
+            def setUpDatabase(cls, connection: Connection) -> None:
+                connection.exec_driver_sql(ODD)
+
+            def test(self) -> None:
+                with self.engine.begin() as connection:
+                    connection.exec_driver_sql(ODD_ROWS)
+                    found.extend(connection.exec_driver_sql(ODD_QUERY).scalars())
+                self.fail()
+
+        message = failure(Odd, DBTESTCASE_KEEP="1")
+        self.assertIn("kept, as it was then. To open it:", message)
+        url = url.set(database=message.split("dropdb ")[1].split()[-1])
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            self.assertEqual(connection.exec_driver_sql(ODD_QUERY).scalars().all(), found)
+            tools = "SELECT to_regnamespace('dbtestcase') IS NULL"
+            self.assertTrue(connection.scalar(text(tools)))
+
+    def test_where_nothing_but_the_database_itself_can_be_kept(self) -> None:
+        case = self.under("truncation")
+
+        class Altering(case):  # type: ignore[misc, valid-type]
+            test_1_fails = test_2_is_clean = None
+
+            def test(self) -> None:
+                self.session.execute(text("CREATE TABLE more (id INTEGER)"))
+                self.session.commit()
+                self.fail()
+
+        message, url = self.kept(Altering)
+        says = "with all that the test commits until its end (the test has changed the schema)."
+        self.assertIn(f"The database is kept, {says} To open it:", message)
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            connection.exec_driver_sql("SELECT * FROM more")
+
     def test_a_table_that_is_locked(self) -> None:
         class Locking(DatabaseTestCase):
             database = POSTGRESQL
@@ -138,10 +334,14 @@ class OnPostgreSQL(Anywhere, unittest.TestCase):
             isolation = "truncation"
 
             def test(self) -> None:
+                register = User.__table__.insert().values(name="bob")
+                with self.engine.begin() as connection:
+                    connection.execute(register)
                 self.session.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
                 self.fail()
 
-        message = failure(Locking)
+        message, _ = self.kept(Locking)
+        self.assertIn("until its end (canceling statement due to lock timeout). To", message)
         self.assertIn("What the test changed in the database cannot be told: Operation", message)
         self.assertIn("lock timeout", message)
 
@@ -242,6 +442,23 @@ class OnMySQL(Anywhere, unittest.TestCase):
         rows = backend._execute(f"SELECT name FROM {name}.users")  # noqa: S608
         self.assertEqual(sorted(rows), [("alice",), ("bob",)])
 
+    def test_a_schema_that_the_test_has_changed(self) -> None:
+        case = self.under("truncation")
+
+        class Altering(case):  # type: ignore[misc, valid-type]
+            test_1_fails = test_2_is_clean = None
+
+            def test(self) -> None:
+                self.session.execute(text("CREATE TABLE more (id INTEGER)"))
+                self.session.execute(text("INSERT INTO more VALUES (5)"))
+                self.session.commit()
+                self.fail()
+
+        message, url = self.kept(Altering)
+        self.assertIn("The database is kept, as it was then. To open it:", message)
+        with create_engine(url, poolclass=NullPool).connect() as connection:
+            self.assertEqual(connection.exec_driver_sql("SELECT * FROM more").all(), [(5,)])
+
     def test_a_table_that_is_locked(self) -> None:
         class Locking(DatabaseTestCase):
             database = MYSQL
@@ -252,9 +469,34 @@ class OnMySQL(Anywhere, unittest.TestCase):
                 self.session.execute(text("LOCK TABLES users WRITE"))
                 self.fail()
 
-        message = failure(Locking)
+        message, _ = self.kept(Locking)
+        self.assertIn("with all that the test commits until its end (", message)
         self.assertIn("What the test changed in the database cannot be told: Operation", message)
         self.assertIn("ock wait timeout", message)
+
+
+ODD = """\
+CREATE TABLE odd (id INTEGER GENERATED ALWAYS AS IDENTITY, "a ""b" TEXT, bytes BYTEA, list TEXT[],
+ document JSONB, number DOUBLE PRECISION, "when" TIMESTAMPTZ, doubled INTEGER
+ GENERATED ALWAYS AS (id * 2) STORED);
+ALTER TABLE odd ADD COLUMN gone INTEGER;
+ALTER TABLE odd DROP COLUMN gone;
+CREATE TABLE parts (year INTEGER, what TEXT) PARTITION BY RANGE (year);
+CREATE TABLE parts_old PARTITION OF parts FOR VALUES FROM (1) TO (2000);
+CREATE TABLE parts_new PARTITION OF parts FOR VALUES FROM (2000) TO (9999);
+CREATE TABLE audit (what TEXT);
+CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO audit VALUES (TG_OP); RETURN NULL; END $$;
+CREATE TRIGGER note_it AFTER INSERT OR DELETE ON odd FOR EACH ROW EXECUTE FUNCTION note_it()"""
+ODD_ROWS = """\
+INSERT INTO odd ("a ""b", bytes, list, document, number, "when") VALUES
+ (E'it''s (a, "b") \\\\ \\n', '\\x00ff', '{NULL,"",",}"}', '{"a": [1, null]}', 0.1,
+  '2024-02-29 12:00:00.123456+02'),
+ (NULL, NULL, NULL, NULL, 'NaN', 'infinity'), ('', '', '{}', 'null', 1e300, NULL);
+INSERT INTO parts VALUES (1999, 'old'), (2024, 'new')"""
+ODD_QUERY = """\
+SELECT odd::text FROM odd UNION ALL SELECT parts::text FROM parts UNION ALL
+SELECT audit::text FROM audit UNION ALL SELECT last_value::text FROM odd_id_seq"""
 
 
 class Commands(unittest.TestCase):

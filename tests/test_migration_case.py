@@ -17,6 +17,7 @@ from dbtestcase import (
     DatabaseTestCase,
     MigrationTestCase,
     OptionError,
+    UsageError,
 )
 
 from . import inner
@@ -424,7 +425,13 @@ class Running(WithHistory):
     def test_env_py_that_fails(self) -> None:
         self.history.write("a1", None)
         self.history.env_py.write_text("missing")
-        self.assertEqual(set(self.failures()), {UPGRADE, DOWNGRADE, ROWS})
+        failures = self.failures()
+        self.assertEqual(set(failures), {UPGRADE, DOWNGRADE, ROWS})
+        where = (
+            f'Raised by env.py, at\nFile "{self.history.env_py}", line 1, in <module>: missing\n'
+        )
+        for message in failures.values():
+            self.assertIn(where, message)
 
     @needs_postgresql
     def test_statements_outside_of_transactions(self) -> None:
@@ -450,19 +457,6 @@ class Running(WithHistory):
         other = f"assert {saved} != str({txid})\n{save}"
         self.history.write("b1", "a1", other, other)
         self.assertEqual(self.failures(database=POSTGRESQL, **{UPGRADE: None}), {})
-
-    def test_many_revisions(self) -> None:
-        last: str | tuple[str, ...] | None = None
-        for number in range(0, 60, 3):
-            one, left, right = (f"r{number + each:03}" for each in range(3))
-            create = CREATE.format(f"t{number}", NAME)
-            self.history.write(one, last, create, f"op.drop_table('t{number}')")
-            for branch in (left, right):
-                add = f"op.add_column('t{number}', sa.Column('{branch}', sa.Integer))"
-                self.history.write(branch, one, add, f"op.drop_column('t{number}', '{branch}')")
-            last = (left, right)
-        self.history.write("end", last)
-        self.assertEqual(self.failures(), {})
 
 
 class Using(WithHistory):
@@ -492,6 +486,34 @@ class Using(WithHistory):
         self.assertIn("UsageError", error)
         self.assertIn("'c11'; did you mean 'c1'?", error)
 
+    def test_revision_without_a_function(self) -> None:
+        wrong = [("d1", "c1", "downgrade"), ("e1", "d1", "upgrade")]
+        for revision, after, missing in wrong:
+            path = self.history.write(revision, after, doc="Nothing")
+            path.write_text(path.read_text().replace(f"def {missing}()", "def other()"))
+        for revision, _, missing in wrong:
+
+            def test(case: MigrationTestCase, revision: str = revision) -> None:
+                case.migrate_to(revision)
+                case.migrate_to("-1")
+
+            error = self.error(test)
+            self.assertIn(f"revision {revision} (Nothing) has no {missing}(), in\nFile ", error)
+            self.assertIn(f'/{revision}.py"\n  To fix this, write it', error)
+            self.assertNotIn("Raised by env.py", error)
+
+    def test_several_revisions(self) -> None:
+        begin = "UsageError: migrations = .*alembic.ini': "
+        for wrong, first, second in (("a1+2", "a1", "+2"), ("a1:c1", "a1", "c1")):
+            error = self.error(lambda case, wrong=wrong: case.migrate_to(wrong))
+            self.assertRegex(
+                error, f"{begin}migrate_to takes one .*, and {re.escape(repr(wrong))} has two"
+            )
+            calls = f"write two calls: migrate_to({first!r}) and migrate_to({second!r})"
+            self.assertIn(calls, error)
+        error = self.error(lambda case: case.migrate_to("b"))
+        self.assertRegex(error, f"{begin}2 revisions begin with 'b': b[12], b[12]; write more")
+
     def test_what_is_no_revision(self) -> None:
         for wrong in (1, None, "", ["a1"]):
             error = self.error(lambda case, wrong=wrong: case.migrate_to(wrong))
@@ -511,6 +533,56 @@ class Using(WithHistory):
             error = self.error(test)
             self.assertIn("UsageError: ", error)
             self.assertIn(hint, error)
+
+    def test_names_of_tables(self) -> None:
+        """A name is of the table as it is now, whatever today's models know of it."""
+
+        def test(case: MigrationTestCase) -> None:
+            case.migrate_to("a1")
+            with case.assertNoQueries():
+                authors = case.table("authors")
+            with case.assertDatabaseChanges({"authors": 1}):
+                case.connection.execute(authors.insert().values(name="Ann Lee"))
+                case.connection.commit()
+            case.assertDatabaseHas("authors", name="Ann Lee")
+            case.assertDatabaseMissing("authors", name="Bob")
+            case.assertDatabaseCount("main.authors", 1, name="Ann Lee")
+            case.migrate_to("b2")
+            case.assertDatabaseHas("authors", first_name="Ann")
+            with case.assertRaisesRegex(UsageError, "no table 'other.authors'"):
+                case.assertDatabaseHas("other.authors")
+
+        inner.passed(self, self.run_all(test=test, metadata=library), 1)
+
+    def test_lock_that_another_connection_holds(self) -> None:
+        """The revision, and who holds the lock, are told in the same error."""
+        self.history.write(
+            "d1", "c1", "op.execute('PRAGMA busy_timeout = 0')\nop.execute('CREATE TABLE t (a)')"
+        )
+
+        def test(case: MigrationTestCase) -> None:
+            case.migrate_to("c1")
+            with case.engine.connect() as other:
+                other.execute(case.table("authors").insert().values(first_name="Ann"))
+                case.migrate_to("d1")
+
+        async def async_test(case: AsyncMigrationTestCase) -> None:
+            await case.migrate_to("c1")
+            async with case.engine.connect() as other:
+                authors = await case.table("authors")
+                await other.execute(authors.insert().values(first_name="Ann"))
+                await case.migrate_to("d1")
+
+        for base, function in ((MigrationTestCase, test), (AsyncMigrationTestCase, async_test)):
+            case: Any = type("Case", (base,), {**self.options, "test": function})
+            error = inner.only_error(self, inner.run(case))
+            self.assertIn("Raised by the upgrade of revision d1", error)
+            self.assertRegex(
+                error,
+                r"Case.test: at .*test_migration_case.py:\d+, this statement could not have .*:\n"
+                r" +CREATE TABLE t \(a\)\n.* has executed:\n +INSERT INTO authors .*\n"
+                r" +on the connection opened at .*test_migration_case.py:\d+\n  To fix this, end",
+            )
 
     def test_before_set_up(self) -> None:
         case = type("Case", (MigrationTestCase,), {**self.options, "test": print})

@@ -26,6 +26,7 @@ from dbtestcase.migrations.source import MigrationSource
 from . import inner
 from .histories import History, library, write_library
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
+from .test_postgres_server import needs_it, new_cache
 
 CREATE_NOTES = "op.create_table('notes', sa.Column('id', sa.Integer, primary_key=True))"
 
@@ -71,6 +72,18 @@ class Environments(WithHistory):
     def setUp(self) -> None:
         super().setUp()
         self.history.write("a1", None, CREATE_NOTES)
+
+    def test_emptiness(self) -> None:
+        """Alembic's own table, whatever its name, is none that a test means."""
+        self.edit_env("connection=connection,", "connection=connection, version_table='deployed',")
+
+        def test(case: DatabaseTestCase) -> None:
+            case.assertDatabaseEmpty()
+            with case.assertRaisesRegex(AssertionError, "deployed: 1 row\n"):
+                case.assertDatabaseEmpty("deployed")
+            case.assertDatabaseMissing("deployed", version_num="b1")
+
+        self.check_passes(test=test)
 
     def test_engine_of_production(self) -> None:
         """Whatever URL env.py sets, it gets the test's database."""
@@ -290,6 +303,24 @@ class Refusals(WithHistory):
         self.history.env_py.write_text("")
         self.check_refused(f"{self.history.env_py} did not call context.run_migrations()")
 
+    def test_thread_that_fails(self) -> None:
+        """The reason is told where it can be seen, whatever becomes of the thread."""
+        self.history.write("a1", None, CREATE_NOTES)
+        self.edit_env(
+            "if context.is_offline_mode():",
+            "from threading import Thread\n"
+            "def online():\n"
+            "    thread = Thread(target=migrate_online)\n"
+            "    thread.start(); thread.join()\n"
+            "migrate_online, run_migrations_online = run_migrations_online, online\n"
+            "if context.is_offline_mode():",
+        )
+        with mock.patch("threading.excepthook") as hook:
+            self.check_refused("OptionError: ", "env.py makes an engine in a thread that it starts")
+        error = hook.call_args.args[0].exc_value
+        self.assertIsInstance(error, OptionError)
+        self.assertIn("use config.attributes['connection']", str(error))
+
     def test_connection_of_another_thread(self) -> None:
         """Which could be to production: nothing is done on it."""
         self.history.write("a1", None, CREATE_NOTES)
@@ -347,7 +378,7 @@ class Refusals(WithHistory):
     def test_failing_env_py(self) -> None:
         self.history.write("a1", None)
         self.edit_env("target_metadata = None", "target_metadata = missing")
-        self.check_refused("NameError", f'Raised while File "{self.history.env_py}", line')
+        self.check_refused("NameError", f'Raised by env.py, at\nFile "{self.history.env_py}", line')
 
 
 class Fingerprints(WithHistory):
@@ -431,11 +462,6 @@ class Runs(WithHistory):
         inner.passed(self, inner.run(self.case(), self.case(), self.case()), 3)
         self.assertEqual(self.applied.read_text(), "x")
 
-    def test_once_whatever_the_models_are(self) -> None:
-        others = [self.case(database="pgserver://", metadata=MetaData()) for _ in range(2)]
-        inner.passed(self, inner.run(self.case(database="pgserver://"), *others), 3)
-        self.assertEqual(self.applied.read_text(), "x")
-
     @needs_postgresql
     def test_once_for_all_runs_on_a_server(self) -> None:
         self.check_runs(POSTGRESQL)
@@ -443,6 +469,14 @@ class Runs(WithHistory):
     @needs_mysql
     def test_once_for_all_runs_on_mariadb(self) -> None:
         self.check_runs(MYSQL)
+
+    def test_once_for_all_runs_on_pglite(self) -> None:
+        self.check_runs("pglite://", XDG_CACHE_HOME=_CACHE)
+
+    @needs_it
+    def test_once_for_all_runs_on_pgserver(self) -> None:
+        os.environ["XDG_CACHE_HOME"] = str(new_cache(self.directory))
+        self.check_runs("pgserver://")
 
     def test_once_for_all_runs_on_sqlite(self) -> None:
         self.check_runs("sqlite://")
@@ -485,19 +519,13 @@ class Runs(WithHistory):
         )
         self.assertEqual(seen, [1, 0, 1, 0, 0, 0, 1])
 
-    def test_in_each_process_on_pgserver(self) -> None:
-        self.check_limit("pgserver://", "transaction", first=1, later=1)
-
-    def test_in_each_process_on_pglite(self) -> None:
-        self.check_limit("pglite://", "transaction", first=1, later=1)
-
     @needs_postgresql
-    def test_in_each_class_with_schema_isolation(self) -> None:
-        self.check_limit(POSTGRESQL, "schema", first=3, later=2)
+    def test_once_for_all_runs_with_schema_isolation(self) -> None:
+        self.check_limit(POSTGRESQL, "schema", first=1, later=0)
 
     @needs_mysql
-    def test_in_each_process_on_mariadb_where_tests_commit(self) -> None:
-        self.check_limit(MYSQL, "truncation", first=3, later=2)
+    def test_once_for_all_runs_on_mariadb_where_tests_commit(self) -> None:
+        self.check_limit(MYSQL, "truncation", first=1, later=0)
 
     def check_limit(self, database: str, isolation: str, *, first: int, later: int) -> None:
         """Check how often two classes with ``isolation`` need it, in one process and in another.
@@ -509,13 +537,13 @@ class Runs(WithHistory):
             self.run_in_a_process(database, isolation, XDG_CACHE_HOME=_CACHE)
             self.assertEqual(self.applied.read_text(), expected * "x")
 
-    def check_runs(self, database: str) -> None:
+    def check_runs(self, database: str, **variables: str) -> None:
         for applied in ("x", "x"):
-            self.run_in_a_process(database)
+            self.run_in_a_process(database, **variables)
             self.assertEqual(self.applied.read_text(), applied)
         self.path.write_text(self.path.read_text() + "#")
         for applied in ("xx", "xx"):
-            self.run_in_a_process(database)
+            self.run_in_a_process(database, **variables)
             self.assertEqual(self.applied.read_text(), applied)
 
     def run_in_a_process(
@@ -523,13 +551,14 @@ class Runs(WithHistory):
     ) -> None:
         code = f"""
             import unittest
+            from sqlalchemy import MetaData
             from dbtestcase import DatabaseTestCase
             class Case(DatabaseTestCase):
                 database = {database!r}
                 migrations = {str(self.history.ini)!r}
                 isolation = {isolation!r}
                 def test(self): self.assertDatabaseCount("notes", 0)
-            class Other(Case): pass
+            class Other(Case): metadata = MetaData()
             unittest.main()
         """
         ran = subprocess.run(

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from dbtestcase import DatabaseTestCase, TransactionEndedError, isolation
 from dbtestcase.backends import backend_for, mysql_tables
@@ -40,6 +40,7 @@ from dbtestcase.exceptions import BackendError
 from dbtestcase.provision import provisioner
 
 from . import inner
+from .faults import reporting, tried
 from .models import Base, Post, User
 from .mysql import (
     ADD,
@@ -92,11 +93,24 @@ print(*[text for _, text in result.errors + result.failures], sep="")
 """
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 CALL = "self.session.execute(text('CALL p()'))"
+ASYNC = {"DatabaseTestCase": "AsyncDatabaseTestCase", "def test": "async def test"}
+ASYNC |= {
+    name: f"await {name}" for name in ("self.assert", "self.session.execute", "self.session.commit")
+}
+COMMIT = """
+        connection = await self.session.connection()
+        raw = await connection.get_raw_connection()
+        async with raw.driver_connection.cursor() as cursor:
+            await cursor.execute("COMMIT")
+"""
 WAIT = "print('waiting', flush=True); sys.stdin.read()"
 
 
 @needs_mysql
+@reporting
 class Provisioning(unittest.TestCase):
+    title = "MariaDB"
+
     def setUp(self) -> None:
         self.table = f"t{secrets.token_hex(6)}"
         self.addCleanup(self.drop_new)
@@ -107,7 +121,10 @@ class Provisioning(unittest.TestCase):
             query("DELETE FROM dbtestcase_registry.databases WHERE name = %s", name)
 
     def start(self, *, middle: str = "pass", end: str = "pass", **environment: str) -> Any:
-        script = SCRIPT.replace("MIDDLE", middle).replace("END\n\nr", end + "\n\nr")
+        script = SCRIPT.replace("MIDDLE", middle)
+        for old, new in ASYNC.items() if "await" in end else ():
+            script = script.replace(old, new)
+        script = script.replace("END\n\nr", end + "\n\nr")
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-c", script, self.table],
             cwd=ROOT,
@@ -116,6 +133,15 @@ class Provisioning(unittest.TestCase):
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def backend(self) -> MySQLBackend:
+        """Return what another process would work with."""
+        backend = MySQLBackend(make_url(MYSQL))
+        self.addCleanup(backend.close)
+        return backend
+
+    def build(self, connection: Connection) -> None:
+        connection.execute(text(f"CREATE TABLE {self.table} (id INTEGER)"))
 
     def run_script(self, **arguments: str) -> str:
         process = self.start(**arguments)
@@ -150,12 +176,32 @@ class Provisioning(unittest.TestCase):
         self.assertRegex(template, r"^dbtestcase_template_[0-9a-f]{16}_1$")
         self.assertEqual(registered()[template], "ready")
 
+    def test_nor_where_tests_commit(self) -> None:
+        self.assertEqual(set(self.run_script(ISOLATION="truncation").split()), {"built"})
+        self.assertEqual(self.run_script(ISOLATION="truncation"), "")
+        template, *copies = sorted(self.new(), reverse=True)
+        stem = template.replace("template", "copy").removesuffix("1")
+        self.assertEqual(copies, [f"{stem}2", f"{stem}1"])
+        self.assertEqual({registered()[name] for name in copies}, {"ready"})
+        left = {one.name.split()[0]: one for one in self.backend().leftovers()}
+        self.assertEqual([left[name].kind for name in copies], ["copy", "copy"])
+        left[copies[0]].remove()
+        self.assertEqual(self.new(), {template, copies[1]})
+
+    def test_rebuild_while_another_process_has_them(self) -> None:
+        process = self.waiting(ISOLATION="truncation")
+        copies = {name for name in self.new() if "copy" in name}
+        self.run_script(ISOLATION="truncation", DBTESTCASE_REBUILD="1")
+        process.communicate()
+        self.assertEqual({registered()[name] for name in copies}, {"unfinished"})
+
     def test_several_processes_have_one_each(self) -> None:
         self.waiting()
         self.assertEqual(self.run_script(), "built")
         self.assertEqual(self.run_script(), "")
         self.assertEqual({name[-2:] for name in self.new()}, {"_1", "_2"})
 
+    @tried("four runs at once", "building a template", "built for each")
     def test_processes_that_start_together_share_what_is_free(self) -> None:
         processes = [self.start() for _ in range(4)]
         for process in processes:
@@ -181,11 +227,40 @@ class Provisioning(unittest.TestCase):
         self.assertEqual(len(self.new()), 1)
         backend.close()
 
+    def test_rebuild_is_not_forgotten_when_those_who_have_them_commit(self) -> None:
+        backend, other = self.backend(), self.backend()
+        lent = backend.create(backend.template(self.table, self.build))
+        other.template(self.table, self.build, rebuild=True)
+        backend.suspect(lent.target.name)
+        lent.drop()
+        self.assertEqual(registered()[lent.target.name], "unfinished")
+
+    def test_what_was_lent_when_the_door_was_lost_is_not_lent_again(self) -> None:
+        backend, other = self.backend(), self.backend()
+        template = backend.template(self.table, self.build)
+        first, second = (backend.create(template) for _ in range(2))
+        names = {first.target.name, second.target.name}
+        backend.suspect(second.target.name)
+        [(number,)] = backend.door.exec_driver_sql("SELECT CONNECTION_ID()")
+        query(f"KILL {number}")
+        with self.assertRaises(DBAPIError):
+            list(backend.leftovers())
+        third = backend.create(template)
+        self.assertNotIn(third.target.name, names)
+        self.assertEqual(backend.losses, 1)
+        theirs = other.create(other.template(self.table, self.build))
+        self.assertNotIn(theirs.target.name, {*names, third.target.name})
+        first.drop()
+        backend.give_back(second.target.name, broken=True)
+        self.assertEqual(registered()[second.target.name], "suspect")
+        self.assertEqual(backend.create(template).target.name, first.target.name)
+
     def test_another_hook_is_another_template(self) -> None:
         self.run_script()
         self.assertEqual(self.run_script(middle="connection.execute(text('SELECT 1'))"), "built")
         self.assertEqual(len(self.new()), 2)
 
+    @tried("kill -9", "building a template", "made anew")
     def test_killed_while_building(self) -> None:
         middle = f"if os.environ.get('KILL'): {KILL}"
         self.assertEqual(self.run_script(middle=middle, KILL="1"), "built")
@@ -212,16 +287,27 @@ class Provisioning(unittest.TestCase):
         self.assertEqual(registered()[template], "suspect")
         self.assertEqual(self.run_script(), "built")
 
-    def test_databases_of_a_killed_run_are_dropped(self) -> None:
-        say = "print(self.session.scalar(text('SELECT DATABASE()')), flush=True)"
-        said = self.run_script(end=f"{say}; {KILL}", ISOLATION="truncation")
-        left = said.splitlines()[-1]
-        self.assertRegex(left, r"^dbtestcase_[0-9a-f]{8}_\d+$")
-        self.run_script()
-        self.assertNotIn(left, databases())
-        self.assertNotIn(left, registered())
+    def test_killed_after_a_commit_on_the_drivers_own_connection(self) -> None:
+        self.assertEqual(self.run_script(end=f"{COMMIT}        {KILL}"), "built")
         [template] = self.new()
-        self.assertIn("template", template)
+        self.assertEqual(query(f"SELECT count(*) FROM {template}.{self.table}"), [(1,)])  # noqa: S608
+        self.assertEqual(registered()[template], "suspect")
+        self.assertEqual(self.run_script(end=COMMIT.replace("COMMIT", "DO 0")), "built")
+        self.assertNotIn(template, registered())  # as nobody knows what was executed
+
+    def test_databases_that_a_killed_run_has_committed_in_are_built_anew(self) -> None:
+        self.run_script(end=KILL, ISOLATION="truncation")
+        copies = {name for name in self.new() if "copy" in name}
+        self.assertEqual({registered()[name] for name in copies}, {"suspect"})
+        self.assertEqual(self.run_script(ISOLATION="truncation"), "built\nbuilt")
+        self.assertEqual({registered()[name] for name in copies}, {"ready"})
+
+    def test_what_another_process_has_written_to_is_built_anew(self) -> None:
+        process = self.waiting(ISOLATION="truncation")
+        stem = next(name for name in self.new() if "copy" in name)[:-1]
+        query(f"INSERT INTO {stem}1.{self.table} VALUES (7)")  # noqa: S608
+        process.communicate()
+        self.assertEqual(self.run_script(ISOLATION="truncation"), "built")
 
     def test_what_a_living_process_has_is_left_alone(self) -> None:
         self.waiting(ISOLATION="truncation")
@@ -230,6 +316,7 @@ class Provisioning(unittest.TestCase):
         self.run_script()
         self.assertLessEqual(there, databases())
 
+    @tried("the clock is set back", "templates on a server", "swept")
     def test_old_templates_are_dropped(self) -> None:
         self.run_script()
         [template] = self.new()
@@ -238,8 +325,9 @@ class Provisioning(unittest.TestCase):
         )
         query(age, 14, template)
         self.assertEqual(self.run_script(), "")
-        query(age, 15, template)
-        self.assertEqual(self.run_script(), "built")
+        for days in (15, -2):  # the server's clock was set back since
+            query(age, days, template)
+            self.assertEqual(self.run_script(), "built")
 
     def test_an_old_template_that_is_in_use_is_kept(self) -> None:
         self.waiting()
@@ -253,22 +341,23 @@ class Provisioning(unittest.TestCase):
     def test_databases_of_others_are_left_alone(self) -> None:
         token = secrets.token_hex(4)
         names = {
-            f"dbtestcase_{token}_1": None,  # not registered
+            f"dbtestcase_copy_{token}{token}_1": None,  # not registered
             f"dbtestcase_template_{token}{token}_1": None,
-            f"dbtestcase_{token}_2": ("copy", "00000001"),  # of another run
-            f"dbtestcase_shop_{token}": ("copy", "shop"),  # not our names
-            f"shop_{token}": ("copy", token),
-            f"dbtestcase_{token}_3": ("template", token),
-            f"dbtestcase_template_{token}_4": ("copy", "template"),
+            f"dbtestcase_copy_{token}{token}_2": "template",  # of another kind
+            f"dbtestcase_template_{token}{token}_2": "copy",
+            f"dbtestcase_shop_{token}": "shop",  # not our names
+            f"shop_{token}": "copy",
+            f"dbtestcase_{token}_3": "template",
+            f"dbtestcase_template_{token}_4": "template",
         }
-        for name, row in names.items():
+        for name, kind in names.items():
             query(f"CREATE DATABASE {name}")
             self.addCleanup(query, f"DROP DATABASE IF EXISTS {name}")
-            if row is not None:
+            if kind is not None:
                 query(
                     "INSERT INTO dbtestcase_registry.databases"
                     " VALUES (%s, %s, 'ready', %s, 'test', '2000-01-01', '0')",
-                    *(name, *row),
+                    *(name, kind, token),
                 )
                 delete_row = "DELETE FROM dbtestcase_registry.databases WHERE name = %s"
                 self.addCleanup(query, delete_row, name)
@@ -351,12 +440,12 @@ class Counters(unittest.TestCase):
 
         def execute(sql: str) -> list[Any]:
             asked.append(sql)
-            return [("a", 3, "BASE TABLE"), ("b{}", None, "BASE TABLE")]
+            return [("a", 3, "BASE TABLE", 2), ("b{}", None, "BASE TABLE", None)]
 
         catalog = Catalog("things", execute)
-        self.assertEqual(catalog.counters_of([]), {})
+        self.assertEqual(catalog.sizes_of([]), {})
         self.assertEqual(asked, [])
-        self.assertEqual(catalog.counters_of(["a", "b{}"]), {"a": 3, "b{}": 1})
+        self.assertEqual(catalog.sizes_of(["a", "b{}"]), {"a": (3, 2), "b{}": (1, 0)})
         [looks] = asked
         self.assertEqual(looks.count("table_schema = 'things' AND table_name = '"), 2)
 
@@ -576,6 +665,19 @@ class Commits(Cases):
                 self.assertEqual(len(result.errors), 1)
                 self.assertIn("TransactionEndedError", result.errors[0][1])
 
+    def test_a_commit_on_the_drivers_own_connection_hides_behind_a_begin(self) -> None:
+        def test(case: Any) -> None:
+            case.assertEqual(case.names(), [])
+            execute(case, ADD)
+            with case.own_engine.connect() as connection:
+                await_only(connection.connection.driver_connection.begin())
+
+        for driver in {"asyncmy", "aiomysql"} & set(drivers()):
+            nobody = classmethod(lambda cls, session: None)
+            cases = [self.case(test, test, driver=driver, setUpTestData=nobody) for _ in range(2)]
+            with self.subTest(driver):
+                inner.passed(self, inner.run(*cases), 4)
+
     def test_procedures_that_do_not_commit(self) -> None:
         def test(case: Any) -> None:
             execute(case, "CALL adds()")
@@ -760,6 +862,25 @@ class OtherDatabases(unittest.TestCase):
         message = inner.only_error(self, inner.run(type("Case", (DatabaseTestCase,), attributes)))
         self.assertIn("metadata has production.orders", message)
 
+    def test_a_door_with_a_hostile_name(self) -> None:
+        name = f"""A `b` "c" 'd'; 100% %s %(x)s \\ é {secrets.token_hex(4)}"""
+        quoted = "`{}`".format(name.replace("`", "``").replace("%", "%%"))
+        query(f"CREATE DATABASE {quoted}")
+        self.addCleanup(query, f"DROP DATABASE {quoted}")
+        self.addCleanup(provisioner.close)
+        url = make_url(MYSQL).set(database=name).render_as_string(hide_password=False)
+        for kind in ("transaction", "truncation", "template"):
+            attributes = {"database": url, "metadata": Base.metadata, "isolation": kind}
+            case = type("Case", (DatabaseTestCase,), {**attributes, "test": only_register})
+            with self.subTest(kind):
+                inner.passed(self, inner.run(case), 1)
+
+
+def only_register(case: Any) -> None:
+    case.assertDatabaseEmpty()
+    case.session.add(User(name="bob"))
+    case.session.commit()
+
 
 @needs_mysql
 class Truncation(Cases):
@@ -768,9 +889,9 @@ class Truncation(Cases):
         found = []
         refill = mysql_tables.refill
 
-        def spy(copy: Any, original: Any, tables: Any) -> None:
+        def spy(copy: Any, original: Any, tables: Any) -> set[str]:
             found.append(sorted(tables))
-            refill(copy, original, tables)
+            return refill(copy, original, tables)
 
         with mock.patch("dbtestcase.backends.mysql_database.refill", spy):
             inner.passed(self, inner.run(case), len([n for n in dir(case) if n[:5] == "test_"]))
@@ -782,6 +903,40 @@ class Truncation(Cases):
 
         case = self.case(only_alice, update, only_alice, isolation="truncation")
         self.assertEqual(self.refilled(case), [[], ["posts"], []])
+
+    def test_tables_are_truncated_only_where_keys_were_used_up(self) -> None:
+        refill = mysql_tables.refill
+        done: list[str] = []
+
+        def spy(copy: Any, *others: Any) -> set[str]:
+            def note(sql: str) -> Any:
+                done.append(sql)
+                return execute_there(sql)
+
+            execute_there = copy.execute
+            with mock.patch.object(copy, "execute", note):
+                return refill(copy, *others)
+
+        def finds(case: Any, truncated: list[str], deleted: list[str]) -> None:
+            only_alice(case)
+            for verb, tables in [("TRUNCATE TABLE", truncated), ("DELETE FROM", deleted)]:
+                found = [sql.split("`")[-2] for sql in done if sql.startswith(verb)]
+                case.assertEqual(found, tables)
+
+        def update(case: Any) -> None:
+            execute(case, "UPDATE posts SET title = 'x'")
+            done.clear()
+
+        def add(case: Any) -> None:
+            finds(case, [], ["posts"])
+            execute(case, ADD)
+            done.clear()
+
+        def last(case: Any) -> None:
+            finds(case, ["users"], [])
+
+        with mock.patch("dbtestcase.backends.mysql_database.refill", spy):
+            inner.passed(self, inner.run(self.case(update, add, last, isolation="truncation")), 3)
 
     def test_auto_increment_is_restored(self) -> None:
         def setUpTestData(cls: Any, session: Any) -> None:
@@ -902,8 +1057,6 @@ class Truncation(Cases):
 
     def test_what_bypasses_the_recording_connection(self) -> None:
         def test(case: Any) -> None:
-            from sqlalchemy.util import await_only
-
             only_alice(case)
             raw = case.own_engine.raw_connection()
             await_only(raw.driver_connection.query(ADD))

@@ -8,6 +8,7 @@ import unittest
 from typing import Any, ClassVar
 from unittest import mock
 
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -296,7 +297,10 @@ class RefusedAtSetUp(unittest.TestCase):
 
         with mock.patch.dict(os.environ, {"DBTESTCASE_DATABASE": "postgres://"}):
             message = inner.only_error(self, inner.run(Plain))
-        self.assertIn("Plain: database = 'postgres://': no backend is called 'postgres'", message)
+        self.assertIn(
+            "Plain: DBTESTCASE_DATABASE says database = 'postgres://': no backend is called",
+            message,
+        )
 
     def test_isolation_of_one_test(self) -> None:
         class Schema(DatabaseTestCase):
@@ -336,6 +340,12 @@ class Passwords(unittest.TestCase):
             "postgresql://user:S3cret@host:port/db",
             "postgresql://user:S3cret@host/db?in_place=yes",
             "postgresql://user:S3cret@host/db?in_place=on",
+            "postgressql://user:S3cret:S3cret@host/db",
+            "postgressql://user:S3cret/S3cret@host/db",
+            "postgressql://user:S3cret@S3cret@host/db",
+            "postgressql://user@domain:S3cret@host/db",
+            "postgressql://host/db?user=me&password=S3cret S3cret",
+            "postgressql://host/db?sslpassword=S3cret@S3cret",
             "sqlite://?password=S3cret",
             "pglite://?password=S3cret",
             "pgserver://user:S3cret@host",
@@ -345,9 +355,43 @@ class Passwords(unittest.TestCase):
             self.assertNotIn("S3cret", str(raised.exception))
             self.assertIn("Case: database = ", str(raised.exception))
 
+    def test_are_never_shown_of_what_is_written_in_the_wrong_place(self) -> None:
+        url = "postgresql://user:S3cret@host/db?password=S3cret"
+        for attributes in [
+            {"databases": url},
+            {"databases": {"default": url}},
+            {"databases": [{"database": url}]},
+            {"database": make_url(url)},
+            {"database": [url]},
+            {"engines": url},
+            {"engines": [url]},
+            {"session_factories": url},
+        ]:
+            with self.subTest(attributes):
+                message = ""
+                try:
+                    case = type("Case", (DatabaseTestCase,), {**attributes, "test": print})
+                    message = inner.only_error(self, inner.run(case))
+                except OptionError as error:
+                    message = str(error)
+                self.assertNotIn("S3cret", message)
+                self.assertIn("Case: ", message)
+
     def test_of_servers_that_cannot_be_reached(self) -> None:
         url = "postgresql://127.0.0.1:1/db?user=me&password=S3cret"
         case = type("Case", (DatabaseTestCase,), {"database": url, "test": print})
         message = inner.only_error(self, inner.run(case))
         self.assertIn("PostgreSQL cannot be reached at", message)
+        self.assertIn("start the server, or correct the host, port, user, password or", message)
         self.assertNotIn("S3cret", message)
+
+
+class Parameters(unittest.TestCase):
+    def test_that_the_driver_does_not_know(self) -> None:
+        for query, remedy in (
+            ("in_plce=on", "write in_place instead of in_plce in the option database or in DBTEST"),
+            ("ssmode=off", "leave out ssmode in the option database"),
+        ):
+            url = f"postgresql://127.0.0.1:1/db?{query}"
+            case = type("Case", (DatabaseTestCase,), {"database": url, "test": print})
+            self.assertIn(f"\n  To fix this, {remedy}", inner.only_error(self, inner.run(case)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.util import await_only
 
-from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from dbtestcase import AsyncDatabaseTestCase, AsyncMigrationTestCase, DatabaseTestCase
 from dbtestcase.assertions.pending import PendingAssertion
 
 from . import inner
@@ -118,6 +118,31 @@ class WithoutWith(unittest.TestCase):
             suite.debug()
 
 
+class InTheOtherWay(unittest.TestCase):
+    def test_with_and_async_with(self) -> None:
+        class Confused(AsyncDatabaseTestCase):
+            metadata = Base.metadata
+
+            async def test_with(self) -> None:
+                with self.assertDatabaseChanges({User: 1}):  # type: ignore[attr-defined]
+                    pass
+
+            async def test_async_with(self) -> None:
+                async with self.assertNumQueries(1):  # type: ignore[attr-defined]
+                    pass
+
+        result = inner.run(Confused)
+        self.assertEqual(result.failures, [])
+        (_, async_with), (_, with_) = result.errors
+        for text, line in (
+            (with_, r"the block of assertDatabaseChanges at .*:\d+ is not for `with`\n"),
+            (with_, r"write `async with self.assertDatabaseChanges\(...\):`\n"),
+            (async_with, r"the block of assertNumQueries at .*:\d+ is not for `async with`\n"),
+            (async_with, r"write `with self.assertNumQueries\(...\):`\n"),
+        ):
+            self.assertRegex(text, line)
+
+
 class WithoutAwait(unittest.TestCase):
     def test_the_fix_is_named(self) -> None:
         class Forgetful(AsyncDatabaseTestCase):
@@ -129,6 +154,32 @@ class WithoutAwait(unittest.TestCase):
         message = inner.only_error(self, inner.run(Forgetful))
         self.assertRegex(message, r"by assertDatabaseCount at .*:\d+, which was never awaited\n")
         self.assertIn("write `await self.assertDatabaseCount(...)`", message)
+
+    def test_a_test_that_cannot_wait(self) -> None:
+        class Plain(AsyncDatabaseTestCase):
+            metadata = Base.metadata
+
+            def test(self) -> None:
+                self.assertDatabaseCount(User, 1000)
+
+        self.assertIn(
+            "write `await self.assertDatabaseCount(...)`, in a test that is an `async def`\n",
+            inner.only_error(self, inner.run(Plain)),
+        )
+
+    def test_migrating(self) -> None:
+        class Forgetful(AsyncMigrationTestCase):
+            async def test(self) -> None:
+                self.migrate_to("head")
+                self.table("users")
+
+        message = inner.only_error(self, inner.run(Forgetful))
+        for expected in (
+            r"nothing was migrated by migrate_to at .*:\d+, which was never awaited",
+            r"To fix this, write `await self.migrate_to\(...\)`\n",
+            r"nothing was read by table at .*:\d+, which was never awaited\n",
+        ):
+            self.assertRegex(message, expected)
 
     def test_a_task_that_nobody_waits_for(self) -> None:
         async def run() -> PendingAssertion:

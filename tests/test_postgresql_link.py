@@ -195,6 +195,18 @@ class StandIns(unittest.TestCase):
         self.first.rollback()
         self.assertEqual(self.words(), ["b"])
 
+    def test_nor_does_it_after_tables_were_changed(self) -> None:
+        """What they are now is looked up when somebody has to know, and not in each migration."""
+        self.run_in(self.first, "CREATE TABLE more (word text)")
+        with mock.patch.object(self.sandbox.link, "_query") as query:
+            self.add(self.first, "a")
+            query.assert_not_called()
+        self.run_in(self.first, "CREATE INDEX ON more (word)")
+        self.run_in(self.second, "UPDATE words SET word = 'b' WHERE word = 'none'")
+        self.first.commit()
+        self.second.rollback()
+        self.assertEqual(self.words(), ["a"])
+
     def test_transaction_control_in_other_words_is_refused(self) -> None:
         self.add(self.first, "a")
         for statement in ("COMMIT AND CHAIN", "ABORT", "PREPARE TRANSACTION 'x'"):

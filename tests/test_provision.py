@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from sqlalchemy import Column, Integer, MetaData, Table, event, text
+from sqlalchemy.exc import DBAPIError
 
 from dbtestcase import DatabaseTestCase
 from dbtestcase.backends import backend_for
+from dbtestcase.backends.scratch import ScratchDirectory, abandoned
+from dbtestcase.backends.sqlite_database import SQLiteDatabase
 from dbtestcase.provision import Provisioner
 
 from . import inner
 from .models import Base, User
+from .processes import in_a_child
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,7 +75,61 @@ class Building(unittest.TestCase):
         self.assertIn("CREATE NONSENSE", result.errors[1][1])
         self.assertEqual(len(attempts), 1)
 
-    def test_a_broken_database_is_not_lent_again(self) -> None:
+    def test_a_connection_that_is_lost_while_building_costs_one_class(self) -> None:
+        """A hook is not run again for it, which may have done more than can be undone."""
+        attempts = []
+
+        class Unlucky(DatabaseTestCase):
+            @classmethod
+            def setUpDatabase(cls, connection: Any) -> None:
+                attempts.append(1)
+                if len(attempts) == 1:
+                    raise DBAPIError("SELECT 1", {}, Exception("gone"), connection_invalidated=True)
+
+            def test(self) -> None: ...
+
+        class Again(Unlucky):
+            pass
+
+        result = inner.run(Unlucky, Again)
+        self.assertEqual((len(result.errors), result.testsRun), (1, 1), result.errors)
+        self.assertIn("gone", result.errors[0][1])
+        self.assertEqual(len(attempts), 2)
+
+    def test_a_copy_that_cannot_be_dropped_is_not_used_again(self) -> None:
+        class First(DatabaseTestCase):
+            metadata = Base.metadata
+            isolation = "truncation"
+
+            @classmethod
+            def setUpTestData(cls, session: Any) -> None:
+                session.add(User(name="of the first class"))
+
+            def test(self) -> None:
+                self.assertDatabaseCount(User, 1)
+
+        class Second(DatabaseTestCase):
+            metadata = Base.metadata
+            isolation = "truncation"
+
+            def test(self) -> None:
+                self.assertDatabaseEmpty()
+
+        drop = SQLiteDatabase.drop
+        failing = [OSError("cannot be dropped")]
+
+        def fail_once(database: SQLiteDatabase) -> None:
+            drop(database)
+            if failing:
+                raise failing.pop()
+
+        with mock.patch.object(SQLiteDatabase, "drop", fail_once):
+            result = inner.run(First, Second)
+        [(_, error)] = result.errors
+        self.assertIn("cannot be dropped", error)
+        self.assertEqual((result.failures, result.testsRun), ([], 2))
+
+    def test_a_broken_or_lost_database_is_not_lent_again(self) -> None:
         provisioner = Provisioner()
         self.addCleanup(provisioner.close)
         backend = backend_for("sqlite://")
@@ -80,7 +140,11 @@ class Building(unittest.TestCase):
         provisioner.give_back("key", first)
         second = provisioner.borrow("key", backend, "", lambda connection: None)
         self.assertIsNot(second, first)
-        second.drop()
+        with mock.patch.object(backend, "losses", backend.losses + 1):
+            provisioner.give_back("key", second)
+        third = provisioner.borrow("key", backend, "", lambda connection: None)
+        self.assertIsNot(third, second)
+        third.drop()
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
     def test_a_child_is_lent_nothing_of_its_parents(self) -> None:
@@ -178,6 +242,19 @@ unittest.main(argv=["x"])
             self.make_old(directory)
             self.script("pass", directory, "transaction").communicate(timeout=120)
             self.assertEqual(os.listdir(directory), [])
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    def test_what_is_old_by_a_clock_that_was_set(self) -> None:
+        with inner.directory() as directory:
+            in_a_child(lambda: ScratchDirectory(directory))
+            living = ScratchDirectory(directory)
+            self.addCleanup(living.remove)
+            [killed] = {*directory.iterdir()} - {living.path}
+            now = time.time()
+            for moment, left in {0.0: True, now + 2 * 86_400: True, now + 100: False}.items():
+                for path in (killed, living.path):
+                    os.utime(path, (moment, moment))
+                self.assertEqual(abandoned(directory), [killed] if left else [])
 
     def test_a_living_run_is_not_swept(self) -> None:
         with inner.directory() as directory:

@@ -8,7 +8,7 @@ import threading
 import unittest
 from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import create_engine, event, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -220,6 +220,47 @@ class WhoAsks(unittest.TestCase):
         self.assertFalse(list(app_engine.dispatch.before_cursor_execute))
         with self.assertRaises(OperationalError):
             register("bob")
+
+    def test_engines_are_as_fast_as_before_after_what_listened(self) -> None:
+        application = create_engine("sqlite://")
+        self.addCleanup(application.dispose)
+        heard: list[object] = []
+
+        def hear(connection: object) -> None:
+            heard.append(connection)
+
+        class Case(DatabaseTestCase):
+            metadata = Base.metadata
+            engines = [application]
+
+            def test_1(self) -> None:
+                with self.assertNumQueries(1):
+                    self.session.execute(text("SELECT 1"))
+                if not isinstance(self, Asking):
+                    self.assertIs(_has_listeners(self.engine), False)
+                    self.assertIs(_has_listeners(application), False)
+
+            def test_2(self) -> None:
+                with self.assertNumQueries(1):
+                    event.listen(application, "commit", hear)
+                    self.session.execute(text("SELECT 1"))
+                with application.begin() as connection:
+                    connection.execute(text("SELECT 1"))
+                event.remove(application, "commit", hear)
+                self.assertTrue(heard)
+                heard.clear()
+
+        class Asking(Case):
+            def test_3(self) -> None:
+                self.assertEqual(self.statements, [])
+
+        inner.passed(self, inner.run(Case, Asking), 5)
+        self.assertIs(_has_listeners(application), False)
+
+
+def _has_listeners(engine: Any) -> bool:
+    """Tell whether SQLAlchemy believes that ``engine`` has listeners, and asks for them."""
+    return engine._has_events  # type: ignore[no-any-return]
 
 
 class Lists(unittest.TestCase):

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import text
 
+from .faults import reporting, tried
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
 
 ROOT = Path(__file__).parent.parent
@@ -42,13 +43,11 @@ class Runners(unittest.TestCase):
         self.assertIn("test_autocommit (tests.suite.test_behaviour.AsyncTemplate", output)
 
     def test_pytest_in_the_order_of_the_file(self) -> None:
-        self.assertRegex(
-            self.run_suite("pytest", "-q", "-k", "commit", "-p", "no:randomly", "tests/suite"),
-            "passed",
-        )
+        output = self.run_suite("pytest", *_COMMITS, "-p", "no:randomly")
+        self.assertRegex(output, r"\d{2} passed")
 
     def test_pytest_with_xdist_and_shuffled(self) -> None:
-        output = self.run_suite("pytest", "-q", "-k", "commit", "-n", "2", "tests/suite")
+        output = self.run_suite("pytest", *_COMMITS, "-n", "2")
         self.assertRegex(output, r"\d{2} passed")
 
     def test_pytest_fixtures_of_the_user(self) -> None:
@@ -60,6 +59,8 @@ class Runners(unittest.TestCase):
             )
         self.assertRegex(output, r"2 passed")
 
+
+_COMMITS = ("-q", "-k", "commit", "tests/suite/test_behaviour.py")
 
 _FIXTURES = """
 import pytest
@@ -215,9 +216,11 @@ class AsyncNotes(AsyncDatabaseTestCase):
 """
 
 
+@reporting
 class Workers(unittest.TestCase):
     """Runners that know nothing of dbtestcase, with several processes where they have them."""
 
+    title = "PostgreSQL"
     ids = [
         f"test_workers.{case}.test_{number}"
         for case in ("AsyncTests", "AsyncTruncationTests", "SyncTests", "TruncationTests")
@@ -242,6 +245,7 @@ class Workers(unittest.TestCase):
                 "DJANGO_SETTINGS_MODULE": "settings",
                 "NOTES": str(self.directory / "notes"),
                 "PROCESSES": str(processes),
+                **_NO_PLUGINS,
             },
             capture_output=True,
             text=True,
@@ -273,14 +277,14 @@ class Workers(unittest.TestCase):
         scope = ("-o", "asyncio_default_fixture_loop_scope=function")
         for mode in ("strict", "auto"):
             with self.subTest(mode):
-                options = ("-p", "no:randomly", "-v", *scope, f"--asyncio-mode={mode}")
+                options = ("-p", "asyncio", "-v", *scope, f"--asyncio-mode={mode}")
                 output = self.run_suite("-m", "pytest", *options, processes=1)
                 self.assertIn("8 passed", output)
                 self.assertIn(f"asyncio: mode=Mode.{mode.upper()}", output)
                 self.forget()
 
     def test_pytest_xdist(self) -> None:
-        self.assertIn("8 passed", self.run_suite("-m", "pytest", *_XDIST, processes=2))
+        self.assertIn("8 passed", self.run_suite("-m", "pytest", *_XDIST, "2", processes=2))
 
     def django(self, start_method: str, database: str = "pgserver://") -> None:
         """Check the runner with two processes that are started by ``start_method``."""
@@ -321,9 +325,11 @@ class Workers(unittest.TestCase):
                 self.forget()
 
     @needs_postgresql
-    def test_pytest_xdist_on_postgresql(self) -> None:
-        output = self.run_suite("-m", "pytest", *_XDIST, processes=2, database=POSTGRESQL)
-        self.assertIn("8 passed", output)
+    @tried("eight workers of pytest at once", "a suite", "passes")
+    def test_pytest_with_eight_workers_on_postgresql(self) -> None:
+        shutil.copy(self.directory / "test_workers.py", self.directory / "test_more.py")
+        output = self.run_suite("-m", "pytest", *_XDIST, "8", processes=8, database=POSTGRESQL)
+        self.assertIn("16 passed", output)
 
     def forget(self) -> list[str]:
         """Remove the notes, and return the databases in them."""
@@ -356,7 +362,9 @@ assert unittest.TextTestRunner().run(suite).wasSuccessful()
 os.environ["PROCESSES"] = processes
 """
 
-_XDIST = ("-n", "2", "--dist", "loadscope", "-p", "no:asyncio")
+# Those of all packages that tests need take pytest three seconds to import, in each process.
+_NO_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+_XDIST = ("-p", "xdist", "--dist", "loadscope", "-n")
 
 _DJANGO = """
 import multiprocessing, sys, django

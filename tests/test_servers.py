@@ -52,9 +52,10 @@ class Required(unittest.TestCase):
 
     def test_a_run_fails(self) -> None:
         variables = {"DBTESTCASE_REQUIRE": "PostgreSQL", "DBTESTCASE_POSTGRESQL": ""}
+        variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # it takes seconds
         for arguments in (
             ["unittest", "tests.test_observation"],
-            ["pytest", "--collect-only", "tests/test_observation.py"],
+            ["pytest", "-p", "xdist", "--collect-only", "tests/test_observation.py"],
         ):
             ran = subprocess.run(
                 [sys.executable, "-m", *arguments],

@@ -13,13 +13,19 @@ from .commits import CommitAssertions
 from .constraints import ConstraintAssertions
 from .loading import LoadingAssertions
 from .models import ModelAssertions
-from .pending import AsyncBlock, PendingAssertion, refuse_unused
+from .pending import AsyncBlock, PendingAssertion, PendingCall, refuse_unused
 from .plans import PlanAssertions
 from .queries import QueryAssertions
 from .rows import RowAssertions
 from .schema import SchemaAssertions
 
-__all__ = ["AsyncBlock", "DatabaseAssertions", "PendingAssertion", "refuse_unused"]
+__all__ = [
+    "AsyncBlock",
+    "DatabaseAssertions",
+    "PendingAssertion",
+    "PendingCall",
+    "refuse_unused",
+]
 
 
 class DatabaseAssertions(

@@ -123,9 +123,14 @@ def checked_count(count: Any, noun: str) -> int:
 
     :raises UsageError: it is none.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+    if not is_count(count):
         raise UsageError(f"{count!r} is no number of {noun}; write for example 2")
-    return count
+    return int(count)
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether ``value`` is a number of things."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def as_list(one_or_several: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from ..exceptions import UsageError
 from ..rows import Rows
 from ..table_images import Changes, TableDifference, TableImage, differences, images
 from ..wording import limited
-from .base import BaseAssertions, Block_co, Outcome_co, as_list
+from .base import BaseAssertions, Block_co, Outcome_co, as_list, is_count
 
 __unittest = True  # unittest leaves frames of this module out of failures
 
@@ -122,6 +122,11 @@ def _checked(expected: Any) -> Mapping[Any, Any]:
 
 def _as_changes(expected: int | Changes) -> Changes:
     if isinstance(expected, Changes):
+        for what, count in expected._asdict().items():
+            if not is_count(count):
+                raise UsageError(
+                    f"{what}={count!r} is no number of rows; write for example Changes({what}=1)"
+                )
         return expected
     if not isinstance(expected, int) or isinstance(expected, bool):
         raise UsageError(f"{expected!r} is neither a number, such as +1, nor Changes(inserted=1)")

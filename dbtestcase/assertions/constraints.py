@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from sqlalchemy.sql import ColumnElement
 
 from ..backends.diagnostics import Constraint, Failed
-from ..constraints import all_names, in_database, in_metadata, names_of
+from ..constraints import all_names, in_database, in_metadata, is_called, names_of
 from ..exceptions import UsageError
+from ..recording import Listeners, own_savepoints
 from ..wording import suggestion
 from .base import BaseAssertions, Block_co, Outcome_co
 
@@ -20,8 +21,6 @@ __unittest = True  # unittest leaves frames of this module out of failures
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.orm import Session
-
-    from ..recording import Listeners
 
 
 class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
@@ -39,6 +38,8 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
         :param name: that of a unique, foreign key, check or exclusion constraint, a primary key,
             or a unique index, in the database or in the metadata. Also ``"users.email"``, for any
             constraint on that column, NOT NULL among them, or ``"users.first, users.last"``.
+            A schema can come first, as in ``"archive.users.email"``; without one it is the default
+            schema, or, if that has no such constraint, any that the metadata names.
         :raises UsageError: there is no such constraint.
         """
         block = self._constraint_violated(_checked(name))
@@ -110,8 +111,8 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
         while cause is not None:
             alias, constraints = violated.get(getattr(cause, "orig", cause), ("", []))
             if constraints:
-                known = in_metadata(self._dbtestcase_databases().options[alias])
-                names = [(*names_of(one, known), "a constraint")[0] for one in constraints]
+                seen, known = self._seen(alias, constraints)
+                names = [(*names_of(one, known), "a constraint")[0] for one in seen]
                 kind = type(error).__name__
                 error.add_note(_WRAPPED.format(names=" and ".join(names), kind=kind))
                 return
@@ -120,30 +121,48 @@ class ConstraintAssertions(BaseAssertions[Outcome_co, Block_co]):
     def _compare(
         self, name: str, alias: str, constraints: list[Constraint], error: Exception
     ) -> None:
-        options = self._dbtestcase_databases().options[alias]
-        known = in_metadata(options)
-        if any(name in names_of(one, known) for one in constraints):
+        seen, known = self._seen(alias, constraints)
+        short = self._without_default_schema(alias, name)
+        if any(is_called(one, short, known) for one in seen if not one.schema):
             return
         with self._dbtestcase_connect(alias) as connection:
-            known += in_database(connection, options)
-        found = [names_of(one, known) for one in constraints]
-        if not any(name in one for one in found):
+            known += in_database(connection, self._dbtestcase_databases().options[alias])
+        if not any(is_called(one, short, known) for one in seen):
             self._check_exists(name)
-            written = " and ".join(", also called ".join(one) for one in found)
+            written = " and ".join(", also called ".join(names_of(one, known)) for one in seen)
             raise self.failureException(
                 f"Another constraint was violated, expected {name}:\n"
                 f"  {written or 'one without a name'}\n"
                 f"  {getattr(error, 'orig', error)}"
             ) from error
 
+    def _seen(
+        self, alias: str, constraints: list[Constraint]
+    ) -> tuple[list[Constraint], list[Constraint]]:
+        """Return ``constraints`` with no name for the default schema, and those of the metadata."""
+        default = self._default_schema(alias)
+        seen = [one._replace(schema="") if one.schema == default else one for one in constraints]
+        return seen, in_metadata(self._dbtestcase_databases().options[alias], default)
+
+    def _default_schema(self, alias: str) -> str:
+        with self._dbtestcase_connect(alias) as connection:
+            return connection.dialect.default_schema_name or ""
+
+    def _without_default_schema(self, alias: str, name: str) -> str:
+        """Return ``name`` as it is written without the default schema, columns and all."""
+        default = self._default_schema(alias)
+        return ", ".join(one.removeprefix(f"{default}.") for one in name.split(", "))
+
     def _check_exists(self, name: str) -> None:
         known: list[str] = []
         for alias, options in self._dbtestcase_databases().options.items():
+            named = in_metadata(options, self._default_schema(alias))
             with self._dbtestcase_connect(alias) as connection:
-                known += all_names([*in_database(connection, options), *in_metadata(options)])
-        if name not in known:
-            hint = suggestion(name, known, "there are:")
-            raise UsageError(f"there is no constraint {name!r}; {hint}")
+                known += all_names([*in_database(connection, options), *named])
+            if self._without_default_schema(alias, name) in known:
+                return
+        hint = suggestion(name, known, "there are:")
+        raise UsageError(f"there is no constraint {name!r}; {hint}")
 
 
 def _checked(name: Any) -> str:
@@ -158,17 +177,29 @@ def _checked(name: Any) -> str:
 def _undone(one: Any) -> Iterator[None]:
     """Undo what ``one``, a session or connection, does inside the block."""
     began = one.in_transaction()
-    nested = one.begin_nested() if began or getattr(one, "autobegin", False) else None
+    with own_savepoints():
+        nested = one.begin_nested() if began or getattr(one, "autobegin", False) else None
+        if nested is not None and hasattr(one, "get_bind"):  # a session sets it when it has to
+            one.connection()
     try:
         yield
     finally:
-        try:
-            (one if nested is None else nested).rollback()
-        except ResourceClosedError:  # the block has itself ended the transaction
-            one.rollback()
-        else:
-            if nested is not None and not began and one.in_transaction():
-                _end_empty_transaction(one)
+        with own_savepoints():
+            _undo(one, nested, began=began)
+
+
+def _undo(one: Any, nested: Any, *, began: bool) -> None:
+    """Roll ``one`` back to where it was ``nested``.
+
+    :param began: it was in a transaction before.
+    """
+    try:
+        (one if nested is None else nested).rollback()
+    except ResourceClosedError:  # the block has itself ended the transaction
+        one.rollback()
+    else:
+        if nested is not None and not began and one.in_transaction():
+            _end_empty_transaction(one)
 
 
 def _end_empty_transaction(session: Session) -> None:

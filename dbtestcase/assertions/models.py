@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, Integer, true
@@ -17,8 +18,11 @@ __unittest = True  # unittest leaves frames of this module out of failures
 if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement
 
+    from ..rows import Rows
+
 #: What soft deletion marks rows with, unless another column is named.
 _MARKS = ("deleted_at", "is_deleted")
+_TIMES = (date, time)  # and datetime, which is a date
 
 
 class ModelAssertions(BaseAssertions[Outcome_co, Block_co]):
@@ -92,7 +96,7 @@ class ModelAssertions(BaseAssertions[Outcome_co, Block_co]):
         :param column: what marks the row: a time, which is then not NULL, or a boolean. If it is
             not named, it is ``deleted_at`` or ``is_deleted``.
         :param using: as in :meth:`assertDatabaseHas`.
-        :raises UsageError: there is no such table, column or database.
+        :raises UsageError: there is no such table, column or database, or the column is neither.
         """
         check = self._marked(target, conditions, column, using, values, wanted=True)
         return self._dbtestcase_check("assertSoftDeleted", check)
@@ -135,6 +139,8 @@ class ModelAssertions(BaseAssertions[Outcome_co, Block_co]):
         def check() -> None:
             with self._rows(target, using, conditions, values) as rows:
                 mark = rows.column(*([column] if column else _MARKS))
+                if column not in (None, *_MARKS) and not _can_mark(mark):
+                    raise _no_mark(rows, column)
                 is_marked = _is_marked(mark) if wanted else ~_is_marked(mark)
                 found = rows.count()
                 if found == 0:
@@ -148,6 +154,28 @@ class ModelAssertions(BaseAssertions[Outcome_co, Block_co]):
                         )
 
         return check
+
+
+def _no_mark(rows: Rows, column: str | None) -> UsageError:
+    usual = rows.first_of(_MARKS)
+    hint = f"; did you mean {usual!r}?" if usual else ""
+    return UsageError(
+        f"{column} of {rows.title} is neither a boolean nor a time that may be NULL, so that it "
+        f"marks no row as deleted{hint}"
+    )
+
+
+def _can_mark(mark: Any) -> bool:
+    """Tell whether a column may say which rows are deleted: of some types nobody knows."""
+    if not hasattr(mark, "type"):  # it is a relationship
+        return False
+    try:
+        kind = mark.type.python_type
+    except NotImplementedError:
+        return True
+    if issubclass(kind, int):  # a boolean, where the database has none
+        return not getattr(mark, "primary_key", False)
+    return issubclass(kind, _TIMES) and getattr(mark, "nullable", True)
 
 
 def _is_marked(mark: Any) -> Any:

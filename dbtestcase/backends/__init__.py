@@ -11,8 +11,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..exceptions import OptionError
-from .base import Backend, Database, Features, engine_around, shown
+from .base import Backend, Database, Features, shown
+from .engine_around import engine_around
 from .leftover import Kept, Leftover
+from .losses import cut_off, even_after_a_loss, is_loss
 
 __all__ = [
     "Backend",
@@ -21,7 +23,10 @@ __all__ = [
     "Kept",
     "Leftover",
     "backend_for",
+    "cut_off",
     "engine_around",
+    "even_after_a_loss",
+    "is_loss",
     "shown",
 ]
 

@@ -11,9 +11,6 @@ from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
-
 from ..exceptions import BackendError, OptionError
 from ..wording import joined
 
@@ -48,9 +45,6 @@ class Features(NamedTuple):
 
     #: A rollback undoes DDL, which else commits.
     transactional_ddl: bool = True
-
-    #: What is kept of a failed test is a copy; else it is what the test goes on to work in.
-    keeps_copies: bool = False
 
     #: Constraints may be checked at commit.
     deferrable_constraints: bool = True
@@ -113,15 +107,14 @@ class Backend(ABC):
     sync_drivers: ClassVar[Sequence[DriverPackage]]  # in order of preference
     async_drivers: ClassVar[Sequence[DriverPackage]]
 
-    #: What it says of constraints and plans.
-    diagnostics: ClassVar[Diagnostics]
+    diagnostics: ClassVar[Diagnostics]  # what it says of constraints and plans
+    losses: int = 0  # how often all that it had made was lost, as with a server that was killed
 
     #: Application engines of either colour speak to the database by themselves; else all go
     #: through the driver of the test class.
     both_colours: ClassVar[bool] = False
 
-    #: Statements after which a connection waits for a lock no longer than a moment.
-    impatience: ClassVar[Sequence[str]] = ()
+    impatience: ClassVar[Sequence[str]] = ()  # statements after which nobody waits for locks long
 
     def __init__(self, url: URL) -> None:
         known = [driver.name for driver in (*self.sync_drivers, *self.async_drivers)]
@@ -162,6 +155,9 @@ class Backend(ABC):
         """SQLAlchemy's dialect, to compile with."""
         return self.driver_url(is_async=False).get_dialect()()
 
+    def notice_loss(self) -> None:  # noqa: B027  # optional
+        """Count it in :attr:`losses` if all that was made has been lost, before more is made."""
+
     @abstractmethod
     def template(
         self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
@@ -189,6 +185,14 @@ class Backend(ABC):
         :param isolation: that of the tests that have several connections to it, if they do.
         :raises BackendError: it cannot be created.
         """
+
+    def snapshot(self, database: Database, original: Database) -> Database:
+        """Return what can be kept of ``database`` as it is now, while connections work in it.
+
+        :param original: what it was created from, to which nobody is connected.
+        :raises BackendError: only ``database`` itself can be kept; says why.
+        """
+        return database  # of which a copy is kept in any case
 
     def pooled(
         self, dialect: Dialect, url: URL, connect: Callable[[], DBAPIConnection]
@@ -255,16 +259,5 @@ class Backend(ABC):
 
 def shown(url: URL | str) -> str:
     """Return ``url`` as it may be shown, without its password."""
-    written = re.sub(r":[^:@/]*@", ":***@", str(url))
-    return re.sub(r"((?:password|passwd|pwd)=)[^&\s]*", r"\1***", written, flags=re.IGNORECASE)
-
-
-def engine_around(url: URL, connection: DBAPIConnection) -> Engine:
-    """Return an engine that has only a driver's ``connection``."""
-    return create_engine(url, creator=lambda: connection, poolclass=StaticPool)
-
-
-def build_on(url: URL, connection: DBAPIConnection, build: Callable[[Connection], None]) -> None:
-    """Call ``build`` with a connection of SQLAlchemy's around a driver's ``connection``."""
-    with engine_around(url, connection).begin() as building:
-        build(building)
+    written = re.sub(r"((?:password|passwd|pwd)=)[^&]*", r"\1***", str(url), flags=re.IGNORECASE)
+    return re.sub(r"^([^:]*:(?://)?[^:/]*):.*@", r"\1:***@", written, flags=re.DOTALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 import tempfile
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..exceptions import BackendError
+from .private_directory import check_private, make_private
 
 #: The file that is in every cached directory: an initialised data directory.
 ARCHIVE = "data.tar"
@@ -27,31 +30,17 @@ def cached(cache: Path, kind: str, version: str, note: str, make: Callable[[Path
     :raises BackendError: ``cache`` cannot be written to, or ``make`` raised it, now or before.
     """
     target = cache / kind / version
-    if (target / ARCHIVE).is_file():
-        return target
     if target in _failures:
         raise BackendError(_failures[target])
-    from filelock import FileLock
-
-    lock = FileLock(target.parent / ".lock")
     try:
-        for directory in (cache, target.parent):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise BackendError(
-            f"Cannot keep files in the cache directory {cache}: {error}.\n"
-            "  To fix this, make it a directory that you may write to."
-        ) from error
-    try:
-        if not (target / ARCHIVE).is_file():
-            print(f"dbtestcase: {note}, once, in {target}", file=sys.stderr)
-            _fill(target, make)
-    except BackendError as error:
-        _failures[target] = str(error)
-        raise
-    finally:
-        lock.release()
+        if not _is_filled(target):
+            _fill_once(target, note, make)
+    except (BackendError, OSError) as error:
+        said = str(error)
+        if isinstance(error, OSError):
+            said = _UNUSABLE.format(cache=cache, error=error)
+        _failures[target] = said
+        raise BackendError(said) from error
     return target
 
 
@@ -68,10 +57,40 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory)
 
 
+_UNUSABLE = """\
+Cannot keep files in the cache directory {cache}: {error}.
+  To fix this, let it be a directory with room, which you and nobody else may write to."""
+
+
+def _is_filled(target: Path) -> bool:
+    """Tell whether ``target`` is complete.
+
+    :raises OSError: it cannot be read, or was perhaps filled by another user.
+    """
+    archive = target / ARCHIVE
+    if not archive.is_file():
+        return False
+    check_private(target.parent.parent, target.parent)
+    archive.open("rb").close()
+    return True
+
+
+def _fill_once(target: Path, note: str, make: Callable[[Path], None]) -> None:
+    from filelock import FileLock
+
+    make_private(target.parent.parent, target.parent)
+    with FileLock(target.parent / ".lock"):
+        if not _is_filled(target):
+            print(f"dbtestcase: {note}, once, in {target}", file=sys.stderr)
+            _fill(target, make)
+
+
 def _fill(target: Path, make: Callable[[Path], None]) -> None:
     prefix = "unfinished-"
     for left in [target, *target.parent.glob(f"{prefix}*")]:  # by whoever was killed
         shutil.rmtree(left, ignore_errors=True)
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     unfinished = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     try:
         make(unfinished)

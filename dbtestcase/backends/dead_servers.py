@@ -26,6 +26,7 @@ PROCESS = "process"
 
 _OWNER = "owner"  # locked by who launched the server, for as long as that process lives
 _GRACE = 60.0  # seconds after which a new directory has surely been locked
+_DAY = 24 * 60 * 60  # newer than that is what was made before the clock was set back
 _PATIENCE = 10.0  # seconds in which a server ends that was told to
 
 
@@ -66,10 +67,17 @@ def stop_server(directory: Path) -> None:
     """End the server that listens in ``directory``, if it is the one that was started there."""
     process, number = _server(directory)
     deadline = time.monotonic() + _PATIENCE
-    while process and not _refuses(directory / SOCKET):
+    while process and not refuses(directory / SOCKET):
         with suppress(ProcessLookupError):
             os.kill(process, number if time.monotonic() < deadline else signal.SIGKILL)
         time.sleep(0.01)
+
+
+def refuses(path: Path) -> bool:
+    """Tell whether nobody listens at the socket ``path``."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        return client.connect_ex(os.fspath(path)) in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def _is_dead(directory: Path, users: set[int]) -> bool:
@@ -79,9 +87,10 @@ def _is_dead(directory: Path, users: set[int]) -> bool:
         if not private or status.st_uid not in users:
             return False
         if not (directory / _OWNER).exists():
-            return time.time() - status.st_mtime > _GRACE and not os.listdir(directory)
+            new = -_DAY <= time.time() - status.st_mtime <= _GRACE
+            return not new and not os.listdir(directory)
         with _lock_of_the_dead(directory):
-            return _refuses(directory / SOCKET) or _server(directory)[0] > 0
+            return refuses(directory / SOCKET) or _server(directory)[0] > 0
     except OSError:
         return False  # it is in use, or has just gone
 
@@ -116,10 +125,3 @@ def _server(directory: Path) -> tuple[int, int]:
         if process == int(started) and user == directory.lstat().st_uid:
             return process, signal.Signals[f"SIG{name}"]
     return 0, 0
-
-
-def _refuses(path: Path) -> bool:
-    """Tell whether nobody listens at a socket."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.setblocking(False)
-        return client.connect_ex(os.fspath(path)) in (errno.ECONNREFUSED, errno.ENOENT)

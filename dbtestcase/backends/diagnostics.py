@@ -1,10 +1,10 @@
-"""What a database says of the constraints it enforces and of the plans it makes."""
+"""What a database says of the constraints it enforces, of its locks, and of its plans."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy import text
@@ -25,6 +25,7 @@ class Constraint(NamedTuple):
     name: str = ""
     table: str = ""
     columns: tuple[str, ...] = ()
+    schema: str | None = None  # empty for the default one, None where it is not known
 
 
 class Failed(NamedTuple):
@@ -33,6 +34,22 @@ class Failed(NamedTuple):
     sql: str
     parameters: Any
     connection: DBAPIConnection
+
+
+class Blocked(NamedTuple):
+    """A statement that could not have a lock, and what the driver raised."""
+
+    error: Any
+    sql: str  # empty where a commit waited
+    connection: Any  # that it failed on, as :meth:`Database.connect` returned it
+
+
+class Holder(NamedTuple):
+    """Who may hold a lock that others wait for."""
+
+    connection: Any  # as :meth:`Database.connect` returned it; None if it is not the test's
+    sql: str  # what it executed last
+    title: str = ""  # what the server calls it
 
 
 @runtime_checkable
@@ -52,7 +69,10 @@ class Plan(NamedTuple):
 
 
 class Diagnostics(ABC):
-    """What assertions ask of one kind of database."""
+    """What one kind of database is asked about errors and statements."""
+
+    #: How long a statement waits for a lock, and what sets that for a connection.
+    lock_limit: ClassVar[str]
 
     #: What it calls the primary key of every table, whatever name it was given.
     primary_key: ClassVar[str | None] = None
@@ -62,6 +82,24 @@ class Diagnostics(ABC):
         """Return the constraints that the driver's ``error`` is about, empty if it is about none.
 
         :param failed: the statement, if it has just failed on a connection that is as it was then.
+        """
+
+    @abstractmethod
+    def lacks_table(self, error: Any) -> bool:
+        """Tell whether the driver's ``error`` says that there is no such table."""
+
+    @abstractmethod
+    def is_blocked(self, error: Any) -> bool:
+        """Tell whether the driver's ``error`` says that a lock could not be had."""
+
+    @abstractmethod
+    def holders(
+        self, blocked: Blocked, others: Collection[Any], ask: Callable[[str], Sequence[Any]]
+    ) -> list[Holder]:
+        """Return who holds, most likely, the lock that a statement could not have.
+
+        :param others: the connections of the test beside that of the statement.
+        :param ask: executes a query on a connection of its own and returns the rows.
         """
 
     @abstractmethod

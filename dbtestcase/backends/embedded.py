@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +16,7 @@ from .cached import kept_in, remove
 from .dead_servers import remove_server
 from .kept import kept_files
 from .leftover import Leftover
+from .notices import say
 from .server import ServerBackend
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ class EmbeddedServer(ServerBackend):
 
     kind: ClassVar[str]
     server: PrivateServer
+    losses = 0
+    _reached_by = 0  # which process
 
     def source(self, *, is_async: bool) -> Engine:
         self.server.launch()  # it boots while the driver is imported
@@ -90,5 +95,53 @@ class EmbeddedServer(ServerBackend):
 
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
         """Start the server if need be, and return where it is."""
-        self.server.wait()
+        self.reach()
         return {"host": str(self.server.socket_directory), "port": 5432}
+
+    def _aim(self, dialect: Dialect, record: object, positional: Any, named: Any) -> Any:
+        """Connect, or tell that the server has ended, which nobody may have noticed yet."""
+        super()._aim(dialect, record, positional, named)
+        try:
+            return dialect.connect(*positional, **named)
+        except Exception:
+            with self._losing():
+                self.server.check(connecting=True)
+            raise
+
+    def reach(self) -> None:
+        """Return when the server can be connected to; start it if need be.
+
+        :raises BackendError: it cannot be started, or what was made in it is lost.
+        """
+        with self._losing():
+            self.server.wait()
+        self._reached_by = os.getpid()
+
+    def notice_loss(self) -> None:
+        if self._reached_by == os.getpid():
+            try:
+                with self._losing():
+                    self.server.check(connecting=self._door is None or self._door.invalidated)
+            except BackendError as error:
+                say(f"a new server is started, as {error}")
+            else:
+                super().notice_loss()
+
+    def _note_loss(self) -> None:
+        """Do nothing: to the server, which nobody else uses, this process lives as long as it."""
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Note the loss of all that was in the server if a block finds that it has ended."""
+        try:
+            yield
+        except BackendError:
+            self._lose()
+            raise
+
+    def _lose(self) -> None:
+        if self._reached_by == os.getpid():
+            self._reached_by = 0
+            self.losses += 1
+            if self._door is not None:
+                self._door.invalidate()

@@ -14,8 +14,11 @@ class Kept(NamedTuple):
     opens: str
     removes: str
 
-    #: The test goes on to work in it.
-    goes_on: bool = False
+    #: Why the test goes on to work in it, if it does.
+    goes_on: str = ""
+
+    #: How many connections had written what is not in it, as they had not committed that.
+    left_out: int = 0
 
 
 class Leftover(NamedTuple):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..event_loop import AWAITED
+from ..event_loop import AWAITED, running_loop
 from ..exceptions import UsageError
 from ..lazy_loads import missing_greenlet
 from ..statements import caller
+from ..violations import forked
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -64,7 +68,7 @@ class LoopCaller(Caller):
         from sqlalchemy.util import await_only, greenlet_spawn
         from sqlalchemy.util.concurrency import in_greenlet
 
-        running = _running_loop()
+        running = running_loop()
         if running is self._loop and in_greenlet():
             return self._locked(function, *args, **kwargs)
         if running is self._loop:
@@ -93,18 +97,45 @@ class LoopCaller(Caller):
             self._lock.release()
 
 
+class NoCaller(Caller):
+    """Calls nothing, in a process that was forked from the one that the connection belongs to."""
+
+    def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if getattr(function, "__name__", "") != "close":  # of a cursor, which has nothing to close
+            raise forked(caller())
+
+
+_links: weakref.WeakSet[BaseLink] = weakref.WeakSet()
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _leave_to_parent() -> None:
+    for link in list(_links):
+        link.leave_to_parent()
+
+
 class BaseLink:
     """What the links of all drivers have in common; see :class:`dbtestcase.link.Link`."""
 
     aborts = False
+    is_left = False
     connection: DBAPIConnection
 
     def __init__(self, connection: Any, caller: Caller) -> None:
         self.connection = connection
-        self._caller = caller
+        self.call = caller.call
+        _watch_forks()
+        _links.add(self)
 
-    def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        return self._caller.call(function, *args, **kwargs)
+    def leave_to_parent(self) -> None:
+        """Take note that this process was forked, and must leave the connection alone."""
+        self.call = NoCaller().call
+        self.is_left = True
 
     def cursor(self) -> Any:
         return self.connection.cursor()
@@ -184,13 +215,6 @@ async def to_the_end(
         task.exception()  # which nobody needs to hear of
         raise cancelled
     return task.result()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 _NOT_IN_GREENLET = """\

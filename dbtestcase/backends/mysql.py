@@ -20,7 +20,7 @@ from .mysql_database import MySQLDatabase, MySQLTemplate
 from .mysql_diagnostics import MySQLDiagnostics
 from .mysql_door import MySQLDoor
 from .mysql_errors import is_denied, may_not
-from .mysql_pool import Build, Pool, stem_of
+from .mysql_pool import Build, Pool, copies_of, stem_of
 from .mysql_registry import KEPT, READY, Registry, Row
 from .server import PREFIX, Target
 
@@ -40,10 +40,10 @@ _SETTINGS = (
 class MySQLBackend(MySQLDoor):
     """``mariadb://user:password@host/database`` or ``mysql://``: that database is only a door.
 
-    The databases of tests are created beside it and noted in a registry; each process holds a lock
-    for as long as it lives. These servers cannot clone a database, so what has been built is kept
-    for the next run and lent to one process at a time, for work that ends with a rollback. Work
-    that really commits gets databases of its own, built for it and dropped at the end.
+    The databases of tests are created beside it and noted in a registry. These servers cannot clone
+    a database, so what has been built is kept for the next run and lent to one process at a time:
+    templates for work that ends with a rollback, and copies, which are emptied afterwards, for work
+    that really commits.
     """
 
     title = "MariaDB/MySQL"
@@ -68,8 +68,9 @@ class MySQLBackend(MySQLDoor):
     def __init__(self, url: URL) -> None:
         super().__init__(url)
         self._registry = Registry(self._execute)
+        self._left: set[str] = set()  # what was lent when the door was lost, and its locks with it
         self._pool = self._new_pool()
-        self._spares: dict[str, list[MySQLDatabase]] = {}  # by what they are equal to
+        self._copies: dict[str, MySQLDatabase] = {}  # those that were lent, by name
         self._settings: Sequence[Any] = ()
         self.uncached = ""  # what lets MySQL tell where AUTO_INCREMENT stands now
 
@@ -79,10 +80,23 @@ class MySQLBackend(MySQLDoor):
         stem = self._stem(fingerprint)
         with self._lock:
             if rebuild:
-                self._pool.discard_all(stem)
+                for one in (stem, copies_of(stem)):
+                    self._pool.discard_all(one)
             name = self._pool.lend(stem, build)
             self._pool.give_back(name)
         return MySQLTemplate(self, name, build, name)
+
+    def lasting_template(
+        self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
+    ) -> Database:
+        template: Any = self.template(fingerprint, build, rebuild=rebuild)
+        self._pool.copy_from(template.template)
+        return template  # type: ignore[no-any-return]
+
+    def is_copied(self, template: str) -> bool:
+        """Tell whether databases that are to be equal to ``template`` are made so from it."""
+        with self._lock:
+            return self._pool.is_copied(template)
 
     def create(self, original: Any, *, isolation: str = "") -> Database:
         _ = self.door  # a process that has been forked gets a token of its own
@@ -90,17 +104,27 @@ class MySQLBackend(MySQLDoor):
             if not isolation:
                 name = self._pool.lend(stem_of(original.template), original.build)
                 return MySQLDatabase(self, name, original.build, name)
-            database = self._spare(original.template, original.build)
+            database = self._copy(original.template, original.build)
         try:
             if isolation in ("truncation", "template"):
                 database.copy(original)
         except BaseException:
-            self.drop(database.target.name)
+            self.give_back(database.target.name, broken=True)
             raise
         return database
 
+    def snapshot(self, database: Any, original: Database) -> Database:
+        copy: Any = self.create(database, isolation="transaction")
+        try:
+            copy.copy_now(database)
+        except BaseException:
+            copy.drop()
+            raise
+        return copy  # type: ignore[no-any-return]
+
     def drop(self, name: str) -> None:
         """Drop a database that this process, or a dead one, created."""
+        self._copies.pop(name, None)
         row = self._registry.find(name)
         if row is None or self._registry.is_kept(row):
             return
@@ -109,17 +133,6 @@ class MySQLBackend(MySQLDoor):
             with suppress(DBAPIError):  # it has just gone
                 self._execute(f"KILL {int(number)}")
         self._remove(name)
-
-    def keep_or_drop(self, database: MySQLDatabase) -> None:
-        """Keep ``database``, which is not of the pool, for another class if it can be emptied."""
-        kept = False
-        with suppress(Exception):  # somebody holds a lock, or the connection is gone
-            kept = database.renew()
-        with self._lock:
-            if kept:
-                self._spares.setdefault(database.template, []).append(database)
-            else:
-                self.drop(database.target.name)
 
     def keep(self, name: str) -> Kept:
         """Let ``name`` stay, which nobody but the user will drop."""
@@ -160,39 +173,36 @@ class MySQLBackend(MySQLDoor):
             name = f"{row.name} at {shown(self.url)}"
             if row.state == KEPT and self._registry.exists(row.name):
                 yield Leftover("kept", name, partial(self._remove, row.name))
-            elif row.state != KEPT and row.kind != "copy":
-                yield Leftover("template", name, partial(self._remove_template, row.name))
+            elif row.state != KEPT:
+                yield Leftover(row.kind, name, partial(self._remove_lendable, row.name))
 
-    def _remove_template(self, template: str) -> None:
-        if not self._registry.lock(template):
+    def _remove_lendable(self, name: str) -> None:
+        if not self._registry.lock(name):
             raise BackendError("another process is using it")
         try:
-            self.drop(template)
+            self.drop(name)
         finally:
-            self._registry.unlock(template)
+            self._registry.unlock(name)
 
-    def close(self) -> None:
-        if self.is_open():
-            for row in self._registry.rows():
-                if row.kind == "copy" and row.run == self.token:
-                    self.drop(row.name)
-        super().close()
-
-    def _spare(self, template: str, build: Build) -> MySQLDatabase:
-        """Return a database as it is when it has been built: one that was used, or a new one."""
-        spares = self._spares.get(template)
-        if spares:
-            return spares.pop()
-        name = self.new_name()
-        self._build(name, "copy", build)
-        return MySQLDatabase(self, name, build, template)
+    def _copy(self, template: str, build: Build) -> MySQLDatabase:
+        """Return a database that is equal to ``template``, to commit in."""
+        name = self._pool.lend_copy(template, build)
+        self._pool.suspect(name)
+        if name not in self._copies:
+            self._copies[name] = MySQLDatabase(self, name, build, template)
+        return self._copies[name]
 
     def _new_pool(self) -> Pool:
-        return Pool(self._registry, self._build, self.drop)
+        return Pool(self._registry, self._build, self.drop, left=self._left)
 
-    def _build(self, name: str, kind: str, build: Callable[[Connection], None]) -> None:
+    def _note_loss(self) -> None:
+        """Leave what was lent as a killed process does, to be used to the end of its class only."""
+        super()._note_loss()
+        self._left |= self._pool.in_use()
+
+    def _build(self, name: str, build: Build) -> None:
         _, charset, collation, *_ = self._settings
-        self._registry.add(name, kind=kind, run=self.token, door=self.url.database or "")
+        self._registry.add(name, run=self.token, door=self.url.database or "")
         try:
             self._execute(
                 f"CREATE DATABASE {self.quoted(name)} CHARACTER SET {charset} COLLATE {collation}"
@@ -204,31 +214,27 @@ class MySQLBackend(MySQLDoor):
         self._registry.mark(name, READY)
 
     def _enter(self, door: Connection) -> None:
-        """Hold the lock that says we are alive, and drop what is nobody's any more."""
-        self._pool, self._spares = self._new_pool(), {}
-        try:
-            self._execute(f"SET SESSION wait_timeout = {_MONTH}")  # an idle door keeps its locks
-            self._registry.lock(f"{PREFIX}_{self.token}")
-            self._settings = self._execute(_SETTINGS)[0]
-            if "MariaDB" not in self._settings[0] and int(self._settings[0].split(".")[0]) > 5:
-                self.uncached = "SET SESSION information_schema_stats_expiry = 0"
-            self._registry.open()
-            for row in self._registry.rows():
-                self._sweep(row)
-        except BaseException:
-            super().close()
-            raise
+        """Open the registry, and drop what nobody has used for long."""
+        self._pool, self._copies = self._new_pool(), {}
+        self._execute(f"SET SESSION wait_timeout = {_MONTH}")  # an idle door keeps its locks
+        self._settings = self._execute(_SETTINGS)[0]
+        if "MariaDB" not in self._settings[0] and int(self._settings[0].split(".")[0]) > 5:
+            self.uncached = "SET SESSION information_schema_stats_expiry = 0"
+        self._registry.open()
+        for name in self._left:
+            self._registry.lock(name)
+        for row in self._registry.rows():
+            self._sweep(row)
 
     def _sweep(self, row: Row) -> None:
-        lock = f"{PREFIX}_{row.run}" if row.kind == "copy" else row.name
-        if self._registry.is_kept(row) or (row.kind == "copy" and row.run == self.token):
+        if self._registry.is_kept(row) or -1 <= row.unused <= _KEPT_DAYS:
             return
-        if (row.kind == "copy" or row.unused > _KEPT_DAYS) and self._registry.lock(lock):
+        if self._registry.lock(row.name):
             now = self._registry.find(row.name)
             if now is not None and now.unused == row.unused:
                 with suppress(BackendError):  # it is another user's
                     self.drop(row.name)
-            self._registry.unlock(lock)
+            self._registry.unlock(row.name)
 
     def _remove(self, name: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {self.quoted(name)}")

@@ -18,7 +18,8 @@ SELECT table_name, column_name {_FROM}columns JOIN information_schema.tables
  WHERE table_schema = '{{0}}' AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
    AND COALESCE(generation_expression, '') = '' ORDER BY table_name, ordinal_position"""
 _TABLES = f"""
-SELECT table_name, auto_increment, table_type {_FROM}tables WHERE table_schema = '{{0}}'"""
+SELECT table_name, auto_increment, table_type, table_rows {_FROM}tables
+ WHERE table_schema = '{{0}}'"""
 _PERIODS = f"""
 SELECT table_name, column_name, column_type {_FROM}columns WHERE table_schema = '{{0}}'
  AND generation_expression IN ('ROW START', 'ROW END') ORDER BY generation_expression DESC"""
@@ -62,6 +63,13 @@ class Trigger(NamedTuple):
     table: str
 
 
+class Size(NamedTuple):
+    """How far a table has grown."""
+
+    counter: int  # the next value of AUTO_INCREMENT
+    rows: int  # about
+
+
 class Catalog:
     """What is in the database ``name``, as it is when first asked for.
 
@@ -94,28 +102,31 @@ class Catalog:
     @cached_property
     def counters(self) -> dict[str, int]:
         """The next value of AUTO_INCREMENT, by table."""
-        return {
-            table: value or 1
-            for table, value, kind in self._select(_TABLES)
-            if kind not in ("VIEW", "SEQUENCE")
-        }
+        return {table: size.counter for table, size in self._sizes([""]).items()}
 
-    def counters_of(self, tables: Collection[str]) -> dict[str, int]:
-        """Return the next value of AUTO_INCREMENT of each of ``tables``.
+    def sizes_of(self, tables: Collection[str]) -> dict[str, Size]:
+        """Return how far each of ``tables`` has grown now.
 
         To look one up takes the server no time, and to look at all of them more with each.
         """
-        if len(tables) > _FEW:
-            return {table: self.counters[table] for table in self.counters.keys() & set(tables)}
-        look = _TABLES.format(self.name)
-        looks = [f"{look} AND table_name = {_text(table)}" for table in tables]
-        found = self.execute(" UNION ALL ".join(looks)) if looks else []
-        return {table: value or 1 for table, value, _ in found}
+        if len(tables) <= _FEW:
+            return self._sizes([f" AND table_name = {_text(table)}" for table in tables])
+        return {table: size for table, size in self._sizes([""]).items() if table in tables}
+
+    def _sizes(self, conditions: list[str]) -> dict[str, Size]:
+        looks = [_TABLES.format(self.name) + condition for condition in conditions]
+        return {
+            table: Size(counter or 1, rows or 0)
+            for table, counter, kind, rows in (
+                self.execute(" UNION ALL ".join(looks)) if looks else ()
+            )
+            if kind not in ("VIEW", "SEQUENCE")
+        }
 
     @cached_property
     def sequences(self) -> dict[str, int]:
         """The next value of each sequence, which MySQL has none of."""
-        names = [name for name, _, kind in self._select(_TABLES) if kind == "SEQUENCE"]
+        names = [name for name, _, kind, _ in self._select(_TABLES) if kind == "SEQUENCE"]
         query = "SELECT next_not_cached_value FROM "
         return {name: self.execute(query + self.quoted(name))[0][0] for name in names}
 
@@ -126,7 +137,7 @@ class Catalog:
         No columns, where the server lets nobody write history: where they are numbers of
         transactions, and before MariaDB 10.11.
         """
-        names = [name for name, _, kind in self._select(_TABLES) if kind == "SYSTEM VERSIONED"]
+        names = [name for name, _, kind, _ in self._select(_TABLES) if kind == "SYSTEM VERSIONED"]
         if not names:
             return {}
         if not self.execute("SHOW SESSION VARIABLES LIKE 'system_versioning_insert_history'"):

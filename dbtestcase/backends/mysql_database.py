@@ -5,12 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BackendError
 from .links import Caller, LoopCaller, SyncCaller
-from .mysql_catalog import Catalog
+from .losses import hears_something
+from .mysql_catalog import Catalog, Execute
+from .mysql_copies import make_equal, restoring
 from .mysql_definitions import redefine
+from .mysql_errors import is_blocked
 from .mysql_link import MySQLLink
 from .mysql_recording import Recorder, RecordingConnection
 from .mysql_schema import Schema
@@ -27,9 +31,10 @@ if TYPE_CHECKING:
     from .leftover import Kept
     from .mysql import MySQLBackend
 
-_KEEPER = (
-    "SET SESSION foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', lock_wait_timeout = 10"
-    " /*M!101100 , system_versioning_insert_history = 1 */"
+# So that reading waits for no lock on rows, and for a table that is locked no longer than a moment.
+_BESIDE_OTHERS = (
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION lock_wait_timeout = 1",
 )
 
 
@@ -57,16 +62,17 @@ class MySQLDatabase:
         self.build = build
         self.template = template
         self._backend = backend
-        self._pooled = name == template  # nobody commits anything in it
+        self._commits = name != template  # or else everything is rolled back
         self._kept = False
         self._spoiled = False  # by work that was committed to keep it
         self._link: MySQLLink | None = None
         self._schema = Schema()
         self._links: list[MySQLLink] = []  # since it was last known to be clean
         self._keeper: Any = None  # a connection that undoes what tests did
+        self._restoring: Execute
         self._connections: list[Any] = []
         self._recording: weakref.WeakSet[RecordingConnection] = weakref.WeakSet()
-        if not self._pooled:
+        if self._commits:
             self._start_recording()
             self._built = self._look()
             self._changed: set[str] = set()  # tables that are not as they were built
@@ -75,6 +81,9 @@ class MySQLDatabase:
     def link(self, loop: ClassLoop | None) -> Link:
         if loop is not None:
             return self._open_link(LoopCaller(loop), is_async=True)
+        if self._link is not None and hears_something(self._link.connection):
+            self._close(self._link.connection)
+            self._link = None
         if self._link is None:
             self._link = self._open_link(SyncCaller(), is_async=False)
         return self._link
@@ -111,35 +120,35 @@ class MySQLDatabase:
         restart(self.catalog, theirs, theirs.counters)
         self._original = theirs
 
+    def copy_now(self, original: MySQLDatabase) -> None:
+        """:meth:`copy` what is committed in ``original``, while others work in it."""
+        self._spoiled = True
+        for statement in _BESIDE_OTHERS:
+            self._execute(statement)
+        self.copy(original)
+
     def restore(self, original: object, *, reset_sequences: bool) -> bool:
         if self._kept or self._altered(self._original):
             return False
         written = self._take_written()
-        refill(self.catalog, self._original, written)
-        restart(self.catalog, self._original, written)
-        return True
-
-    def renew(self) -> bool:
-        """Let it contain what it did when it was built, and return whether that was possible."""
-        template = Catalog(self.template, self._execute)
-        if not self._reusable or self._is_broken() or self._altered(template):
-            return False
-        self._take_written()
-        template.filled = self._built.filled
-        refill(self.catalog, template, self._changed)
-        restart(self.catalog, self._built, self._built.counters)
-        self._changed.clear()
-        self._links.clear()
+        try:
+            moved = refill(self.catalog, self._original, written)
+            restart(self.catalog, self._original, moved)
+        except Exception as error:
+            self._reusable = False
+            if is_blocked(error):
+                return False  # by somebody unknown, who is ended with the database
+            raise
         return True
 
     def changed_schema(self) -> bool:
         """Tell whether connections may have changed tables, not only rows."""
         kinds = map(kind_of, self._recorder.statements)
-        return not self._recorder.complete or any(one.alters or not one.known for one in kinds)
+        altered = any(one.alters or not one.known for one in kinds)
+        return altered or not (self._reusable and self._recorder.complete)
 
     def keep(self, name: str, commit: Callable[[], None]) -> Kept:
-        if self._pooled:
-            self._backend.suspect(self.target.name)
+        self._backend.suspect(self.target.name)
         self._spoiled = True
         commit()
         self._kept = True
@@ -150,16 +159,40 @@ class MySQLDatabase:
         if self._link is not None:
             self._close(self._link.connection)
             self._link = None
-        if not self._kept and self._pooled:
-            self._backend.give_back(self.target.name, broken=self._is_broken())
-        elif not self._kept:
-            self._backend.keep_or_drop(self)
-        if self._keeper is not None:
-            self._close(self._keeper)
-            self._keeper = None
+        if not self._kept:
+            self._backend.give_back(self.target.name, broken=not self._is_clean())
+        self._close(self._keeper)
+        self._keeper = None
 
-    def _is_broken(self) -> bool:
-        return self._spoiled or any(link.broken for link in self._links)
+    def _is_clean(self) -> bool:
+        """Tell whether it is as it was built, after what tests committed was put back."""
+        clean = not (self._spoiled or any(link.may_have_committed for link in self._links))
+        if clean and self._commits:
+            clean = False
+            with suppress(Exception):  # somebody holds a lock, or the connection is gone
+                clean = self._renew()
+        return clean
+
+    def _renew(self) -> bool:
+        """Let it contain what it did when it was built, and return whether that was possible."""
+        template = Catalog(self.template, self._execute)
+        if not self._reusable:
+            return False
+        if self._altered(template):
+            if not self._backend.is_copied(self.template):
+                return False
+            make_equal(Catalog(self.target.name, self._execute), template)
+            self._start_recording()
+            if Catalog(self.target.name, self._execute).counters != self._built.counters:
+                return False  # as tests that were undone have counted in the template
+        self._take_written()
+        template.filled, template.counters = self._built.filled, self._built.counters
+        refill(self.catalog, template, self._changed)
+        restart(self.catalog, self._built, self._built.counters)
+        self._changed.clear()
+        self._links.clear()
+        found = Catalog(self.target.name, self._execute)  # which others may have written to
+        return found.filled == self._built.filled
 
     def _altered(self, other: Catalog) -> bool:
         """Tell whether the schema was changed, from what it is in ``other``."""
@@ -195,10 +228,6 @@ class MySQLDatabase:
             if is_async:
                 caller.call(self._close, connection)
 
-        def suspect() -> None:
-            if self._pooled:
-                self._backend.suspect(self.target.name)
-
         dialect = self._backend.source(is_async=is_async).dialect
         link: MySQLLink = caller.call(
             MySQLLink,
@@ -206,16 +235,17 @@ class MySQLDatabase:
             caller,
             dialect,
             database=self.target.name,
-            schema=self._schema if self._pooled else Schema(),
+            schema=Schema() if self._commits else self._schema,
             uncached=self._backend.uncached,
             close=close,
-            suspect=suspect,
+            suspect=partial(self._backend.suspect, self.target.name),
         )
-        self._links = [one for one in self._links if one.broken] + [link]
+        kept = [one for one in self._links if one.may_have_committed or one is self._link]
+        self._links = [*kept, link]
         return link
 
     def _close(self, connection: Any) -> None:
-        """Close ``connection``, which the server or a pool may have closed before."""
+        """Close ``connection``, if it is one, and neither the server nor a pool has closed it."""
         with suppress(Exception):
             connection.close()
 
@@ -223,16 +253,8 @@ class MySQLDatabase:
         """Execute ``sql`` on a connection of its own and return the rows, if any."""
         if self._keeper is None:
             self._keeper = self._backend.open(self.target, is_async=False)
-            self._keeper.autocommit(True)
-            self._execute(_KEEPER)
-            if self._backend.uncached:
-                self._execute(self._backend.uncached)
-        cursor = self._keeper.cursor()
-        try:
-            cursor.execute(sql)
-            return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            cursor.close()
+            self._restoring = restoring(self._keeper)
+        return self._restoring(sql)
 
 
 class MySQLTemplate(MySQLDatabase):

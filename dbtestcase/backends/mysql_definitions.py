@@ -22,17 +22,21 @@ _COUNTER = re.compile(r"(\n\) ENGINE=\w+) AUTO_INCREMENT=\d+")
 
 
 class Definition(NamedTuple):
-    """What creates the ``kind`` of thing that is called ``name``, under ``sql_mode`` if given."""
+    """What creates the ``kind`` of thing that is called ``name``, under ``sql_mode`` if given.
+
+    ``session`` is what else it was created under: character sets, a time zone.
+    """
 
     kind: str
     name: str
     sql: str
     sql_mode: str | None = None
+    session: tuple[str, ...] = ()
 
 
 def redefine(copy: Catalog, original: Catalog) -> None:
     """Let ``copy`` consist of what ``original`` does; the rows of tables that differ are lost."""
-    mine, theirs = _definitions(copy), _definitions(original)
+    mine, theirs = definitions(copy), definitions(original)
     if mine == theirs:
         return
     _drop(copy, (one for one in mine if one.kind != "TABLE" or one not in theirs))
@@ -49,7 +53,7 @@ def without_triggers(database: Catalog, tables: Iterable[str]) -> Iterator[None]
     _create(database, triggers)
 
 
-def _definitions(database: Catalog) -> list[Definition]:
+def definitions(database: Catalog) -> list[Definition]:
     """Return all definitions in an order in which they can be created."""
     database.execute(f"USE {identifier(database.name)}")  # whose name views then leave out
     found = [
@@ -58,17 +62,20 @@ def _definitions(database: Catalog) -> list[Definition]:
         for row in database.execute(query.format(database.name))
     ]
     found += [("TRIGGER", trigger.name) for trigger in database.triggers]
-    definitions = [_definition(database, *row) for row in found]
-    return sorted(definitions, key=lambda one: _ORDER.get(one.kind, len(_ORDER)))
+    unsorted = [_definition(database, *row) for row in found]
+    return sorted(unsorted, key=lambda one: _ORDER.get(one.kind, len(_ORDER)))
 
 
 def _definition(database: Catalog, kind: str, name: str) -> Definition:
     [row] = database.execute(f"SHOW CREATE {kind} {database.quoted(name)}")
     if kind in {"TABLE", "VIEW", "SEQUENCE"}:
-        sql, sql_mode = _COUNTER.sub(r"\1", row[1]), None
+        sql, sql_mode, session = _COUNTER.sub(r"\1", row[1]), None, row[2:]
+    elif kind == "EVENT":
+        sql, sql_mode, session = row[3], row[1], (row[2], *row[4:7])
     else:
-        sql, sql_mode = row[3 if kind == "EVENT" else 2], row[1]
-    return Definition(kind, name, sql.replace(f"{identifier(database.name)}.", ""), sql_mode)
+        sql, sql_mode, session = row[2], row[1], row[3:6]
+    sql = sql.replace(f"{identifier(database.name)}.", "")
+    return Definition(kind, name, sql, sql_mode, tuple(session))
 
 
 def _drop(database: Catalog, definitions: Iterable[Definition]) -> None:

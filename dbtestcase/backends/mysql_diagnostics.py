@@ -1,31 +1,52 @@
-"""What MariaDB and MySQL say of constraints and plans."""
+"""What MariaDB and MySQL say of constraints, locks and plans."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, Table
 from sqlalchemy.sql import visitors
 
-from .diagnostics import Constraint, Diagnostics, Failed, Kind, Plan, explained, is_called, sql_of
+from .diagnostics import (
+    Blocked,
+    Constraint,
+    Diagnostics,
+    Failed,
+    Holder,
+    Kind,
+    Plan,
+    explained,
+    is_called,
+    sql_of,
+)
+from .mysql_errors import is_blocked
+from .mysql_statements import kind_of
+from .server import LOCK_WAIT
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-_DUPLICATE = re.compile(r".* for key '(?:(?P<table>[^'.]+)\.)?(?P<name>[^']+)'")
+_SAME_ANSWER = 0.11  # seconds for which innodb_trx does not change, once somebody has read it
+_NAME = r"(?:[^`]|``)+"  # between backticks
+_DUPLICATE = re.compile(r".* for key '(?:(?P<table>[^.]+)\.)?(?P<name>.+)'", re.DOTALL)
 _FOREIGN_KEY = re.compile(
-    r".*\(`[^`]+`\.`(?P<table>[^`]+)`, CONSTRAINT `(?P<name>[^`]+)` "
-    r"FOREIGN KEY \((?P<columns>[^)]+)\)"
+    rf".*\(`{_NAME}`\.`(?P<table>{_NAME})`, CONSTRAINT `(?P<name>{_NAME})` "
+    rf"FOREIGN KEY \((?P<columns>`{_NAME}`(?:, `{_NAME}`)*)\)",
+    re.DOTALL,
 )
-_CHECK = re.compile(r"CONSTRAINT `(?P<name>[^`]+)` failed for `[^`]+`\.`(?P<table>[^`]+)`")
-_CHECK_OF_MYSQL = re.compile(r"Check constraint '(?P<name>[^']+)' is violated")
+_CHECK = re.compile(rf"CONSTRAINT `(?P<name>{_NAME})` failed for `{_NAME}`\.`(?P<table>{_NAME})`")
+_CHECK_OF_MYSQL = re.compile(r"Check constraint '(?P<name>.+)' is violated")
 _TABLE = re.compile(
-    r"""\b(?:INTO|UPDATE|FROM)\s+(?:["`]?\w+["`]?\s*\.\s*)?["`\[]?(\w+)""", re.IGNORECASE
+    rf"""\b(?:INTO|UPDATE|FROM)\s+(?:(?:`{_NAME}`|"[^"]+"|\w+)\s*\.\s*)?"""
+    rf"""(?:`({_NAME})`|"([^"]+)"|(\w+))""",
+    re.IGNORECASE,
 )
-_COLUMN = re.compile(r"(?:Column|Field) '(?P<columns>[^']+)' ")
+_COLUMN = re.compile(r"(?:Column|Field) '(?P<column>.+)' ")
 
+_NO_TABLE = 1146
 _HAVE_INDEX = (
     "SELECT DISTINCT table_name FROM information_schema.statistics"
     " WHERE table_schema = DATABASE() AND index_name = %s"
@@ -44,10 +65,21 @@ _ERRORS: dict[int, tuple[Kind, re.Pattern[str]]] = {
 }
 
 
+_TRANSACTIONS = """
+SELECT id, trx_query, concat('connection ', id, ' of ', user), trx_rows_locked
+  FROM information_schema.innodb_trx JOIN information_schema.processlist
+    ON id = trx_mysql_thread_id
+ WHERE db = DATABASE() AND id <> CONNECTION_ID() ORDER BY trx_started"""
+
+
 class MySQLDiagnostics(Diagnostics):
     """These servers name the constraint in the text of the error, but not always the table."""
 
     primary_key = "PRIMARY"
+    lock_limit = (
+        f"{LOCK_WAIT} seconds, or as long as SET innodb_lock_wait_timeout, and for DDL SET "
+        "lock_wait_timeout, says"
+    )
 
     def violated(self, error: Any, failed: Failed | None) -> list[Constraint]:
         arguments: tuple[Any, ...] = getattr(error, "args", ())
@@ -56,12 +88,44 @@ class MySQLDiagnostics(Diagnostics):
             return []
         kind, pattern = _ERRORS[number]
         found = pattern.match(str(message))
-        said = {name: value or "" for name, value in found.groupdict().items()} if found else {}
+        groups = {} if found is None else found.groupdict("")
+        said = {name: value.replace("``", "`") for name, value in groups.items()}
         table = said.get("table") or (_table_in(failed.sql) if failed is not None else "")
-        columns = re.findall(r"[^`, ]+", said.get("columns", ""))
+        columns = [said["column"]] if "column" in said else _columns(groups.get("columns", ""))
         if said.get("name") == self.primary_key:
             kind = "primary key"
         return [Constraint(kind, said.get("name", ""), table, tuple(columns))]
+
+    def lacks_table(self, error: Any) -> bool:
+        return bool([*getattr(error, "args", ()), 0][0] == _NO_TABLE)
+
+    def is_blocked(self, error: Any) -> bool:
+        return is_blocked(error)
+
+    def holders(
+        self, blocked: Blocked, others: Collection[Any], ask: Callable[[str], Sequence[Any]]
+    ) -> list[Holder]:
+        """Return the transactions that hold locks; of tables, which DDL needs, all do.
+
+        Where that does not tell, the connections of the test are asked what they wrote: without
+        the privilege to see them, or if somebody has asked so shortly before that the server
+        answers the same again.
+        """
+        written = [Holder(one, one.last_sql) for one in others if one.uncommitted]
+        try:
+            rows = _transactions(blocked, ask, all_hold=kind_of(blocked.sql).commits)
+            if not rows and not written:
+                time.sleep(_SAME_ANSWER)
+                rows = _transactions(blocked, ask, all_hold=True)
+        except Exception:  # the driver's, or SQLAlchemy's
+            rows = []
+        if not rows:
+            return written
+        ours = {one.number: one for one in others}
+        return [
+            Holder(ours.get(number), sql or getattr(ours.get(number), "last_sql", ""), title)
+            for number, sql, title, _ in rows
+        ]
 
     def plan(
         self, connection: Connection, statement: Any, index: str, tables: Collection[str]
@@ -87,6 +151,14 @@ class MySQLDiagnostics(Diagnostics):
                 if not is_still:
                     plan.indexes.add(index)
         return plan
+
+
+def _transactions(
+    blocked: Blocked, ask: Callable[[str], Sequence[Any]], *, all_hold: bool
+) -> list[Any]:
+    """Return those of others that have locked rows, or all if any may hold what is waited for."""
+    itself = getattr(blocked.connection, "number", None)
+    return [row for row in ask(_TRANSACTIONS) if row[0] != itself and (all_hold or row[3])]
 
 
 def _explain(connection: Connection, statement: Any, key: str) -> tuple[Plan, list[str], bool]:
@@ -116,4 +188,8 @@ def _tables_with(
 def _table_in(sql: str) -> str:
     """Return the first table that ``sql``, which changes rows, names; "" if there is none."""
     match = _TABLE.search(sql)
-    return match[1] if match else ""
+    return next(filter(None, match.groups()), "").replace("``", "`") if match else ""
+
+
+def _columns(written: str) -> list[str]:
+    return [name.replace("``", "`") for name in re.findall(rf"`({_NAME})`", written)]

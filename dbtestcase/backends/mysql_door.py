@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BackendError
 from .mysql_errors import closed_door, is_denied, remedy_at_the_door
-from .server import PATIENCE, ServerBackend
+from .server import LOCK_WAIT, PATIENCE, ServerBackend, Target
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect
+
+
+#: What connections to databases of ours begin with.
+LIMITS = f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}, lock_wait_timeout = {LOCK_WAIT}"
 
 
 class MySQLDoor(ServerBackend):
@@ -30,6 +34,10 @@ class MySQLDoor(ServerBackend):
         if not self._has_answered:
             limits["read_timeout"] = int(str(self.url.query.get("connect_timeout", PATIENCE)))
         return {**tls, **limits}
+
+    def target_arguments(self, dialect: Dialect, target: Target) -> dict[str, Any]:
+        """Let no lock be waited for too long, unless the URL says what a connection sets."""
+        return {} if "init_command" in self.url.query else {"init_command": LIMITS}
 
     def remedy(self, reason: str) -> str:
         return remedy_at_the_door(reason) or super().remedy(reason)

@@ -15,12 +15,18 @@ _OTHER_SERVER = (
     "for a server that is slow, add for example ?connect_timeout=60"
 )
 
+_BLOCKED = {1205, 1213, 3572}  # for too long, in a deadlock, or it did not want to wait
 _DENIED = {1044, 1142, 1227}  # to a database, a table, or without a privilege
 
 
 def is_denied(error: Any) -> bool:
     """Tell whether an error of SQLAlchemy's says that the user lacks a right."""
     return [*getattr(getattr(error, "orig", None), "args", ()), 0][0] in _DENIED
+
+
+def is_blocked(error: Any) -> bool:
+    """Tell whether a driver's error says that a lock could not be had."""
+    return [*getattr(error, "args", ()), 0][0] in _BLOCKED
 
 
 def remedy_at_the_door(reason: str) -> str:

@@ -34,7 +34,7 @@ class MySQLLink(BaseLink):
     :param database: the name of the database.
     :param schema: what is known of it, to be completed through this link.
     :param uncached: is executed to see where AUTO_INCREMENT stands now.
-    :param suspect: is called before a statement that may commit.
+    :param suspect: is called before what may commit.
     """
 
     def __init__(
@@ -56,17 +56,23 @@ class MySQLLink(BaseLink):
         self.database = database
         self._uncached = uncached
         self._close = close
-        self._suspect = suspect
+        self.suspect = suspect
         self._executed = 0  # statements that may have written, whatever their row count says
         self._failed = False  # the last statement, so that the driver knows nothing of its effect
         self.probing = False
         self.broken = False  # the transaction was ended, so that something may be committed
+        self.raw = False  # it may have been, unseen, on the driver's own connection
         connection.autocommit(True)
         self._cursor = connection.cursor()
         self._session = SessionState(self._fetch, self._dbapi.Error)
         self._schema = schema
         schema.fetch = self._fetch
         self._unseen = self._unseen_of_class = False  # rows that a full-text search passes over
+
+    @property
+    def may_have_committed(self) -> bool:
+        """Whether what was done through it may be in the database for good."""
+        return self.broken or self.raw
 
     def control(self, statements: Sequence[str]) -> None:
         if self.probing:
@@ -115,7 +121,7 @@ class MySQLLink(BaseLink):
         elif self._unseen and _SEARCH.search(text):
             raise IsolationError(_UNSEEN.format(sql=text.strip()))
         if not kind_of(text).known:
-            self._suspect()
+            self.suspect()
             self.control([f"SAVEPOINT {_PROBE}"])
             self.probing = True
             self._executed += 1
@@ -143,7 +149,7 @@ class MySQLLink(BaseLink):
     def end_class(self) -> bool:
         self._session.take_back_all()
         self._unseen = self._unseen_of_class = False
-        return True
+        return not self.raw
 
     def sequences(self) -> Catalog:
         now = self._catalog()

@@ -8,6 +8,9 @@ from typing import Any
 from ..statements import first_word, transaction_control
 from .mysql_statements import kind_of
 
+#: What SQLAlchemy's adapters call the driver's connection, on which nobody sees what is executed.
+RAW = {"_connection", "driver_connection", "run_async"}
+
 _WRITERS = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL"}
 
 
@@ -43,12 +46,13 @@ class RecordingConnection:
     def __init__(self, connection: Any, recorder: Recorder, database: str) -> None:
         self.dbtestcase_database = database
         self.uncommitted = ""  # the first statement of the transaction that may have written
+        self.last_sql = ""
         self._recorded = connection
         self._recorder = recorder
         self._autocommits = False
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"_connection", "driver_connection", "run_async"}:
+        if name in RAW:
             self._recorder.give_up()
         return getattr(self._recorded, name)
 
@@ -72,7 +76,7 @@ class RecordingConnection:
 
     def executed(self, sql: Any, *, changed: bool) -> None:
         """Note that ``sql`` has been executed, and whether it may have changed rows."""
-        text = _text(sql)
+        text = self.last_sql = _text(sql)
         control = transaction_control(text)
         if control is not None:
             ends = control.verb in ("begin", "commit", "rollback")
@@ -82,6 +86,12 @@ class RecordingConnection:
             self.uncommitted = ""
         elif changed and first_word(text) in _WRITERS and not kind_of(text).reads:
             self.uncommitted = self.uncommitted or text
+
+    @property
+    def number(self) -> int:
+        """What the server calls it."""
+        raw = getattr(self._recorded, "driver_connection", self._recorded)
+        return int(raw.thread_id())
 
     def cursor(self, *args: Any, **kwargs: Any) -> RecordingCursor:
         return RecordingCursor(self._recorded.cursor(*args, **kwargs), self._recorder, self)

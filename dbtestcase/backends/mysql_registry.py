@@ -11,7 +11,7 @@ from .. import _version
 from .server import PREFIX
 
 #: What our databases are called; nothing else is ever dropped.
-OURS = re.compile(rf"{PREFIX}_(?:[0-9a-f]{{8}}|template_[0-9a-f]{{16}})_\d+")
+OURS = re.compile(rf"{PREFIX}_(template|copy)_[0-9a-f]{{16}}_\d+")
 
 READY = "ready"  # built, and clean when nobody has locked it
 UNFINISHED = "unfinished"
@@ -27,18 +27,17 @@ _COLUMNS = """
 
 
 class Row(NamedTuple):
-    """One database: a template of the pool, or a copy that belongs to one run."""
+    """One database: a template, or what is equal to one for tests that commit."""
 
     name: str
     kind: str
     state: str
-    run: str
-    unused: int  # days
+    unused: int  # days; fewer than -1 if the server's clock has been set back since
 
     def is_ours(self) -> bool:
         """Tell whether the name is one that we would have given."""
-        owner = self.run if self.kind == "copy" else "template"
-        return OURS.fullmatch(self.name) is not None and self.name.split("_")[1] == owner
+        match = OURS.fullmatch(self.name)
+        return match is not None and match[1] == self.kind
 
 
 class Registry:
@@ -62,18 +61,18 @@ class Registry:
 
     def rows(self) -> list[Row]:
         """Return all that has the name of a database of ours."""
-        query = f"SELECT name, kind, state, run, DATEDIFF(UTC_DATE(), used) FROM {_TABLE}"  # noqa: S608
+        query = f"SELECT name, kind, state, DATEDIFF(UTC_DATE(), used) FROM {_TABLE}"  # noqa: S608
         return [row for row in starmap(Row, self._execute(query)) if row.is_ours()]
 
     def find(self, name: str) -> Row | None:
         """Return the row of the database ``name``, if it is ours."""
         return next((row for row in self.rows() if row.name == name), None)
 
-    def add(self, name: str, *, kind: str, run: str, door: str) -> None:
+    def add(self, name: str, *, run: str, door: str) -> None:
         """Note that ``name`` is about to be created."""
         self._execute(
             f"INSERT INTO {_TABLE} VALUES (%s, %s, %s, %s, %s, UTC_DATE(), %s)",  # noqa: S608
-            *(name, kind, UNFINISHED, run, door, _version.VERSION),
+            *(name, name.split("_")[1], UNFINISHED, run, door, _version.VERSION),
         )
 
     def mark(self, name: str, state: str) -> None:
@@ -83,6 +82,14 @@ class Registry:
             " WHERE name = %s AND state <> %s",
             *(state, name, KEPT),
         )
+
+    def clear(self, name: str) -> None:
+        """Note that ``name`` is clean, if it was only suspect."""
+        self._turn(name, SUSPECT, READY)
+
+    def suspect(self, name: str) -> None:
+        """Note that ``name`` may not be clean, unless it is to be built anew in any case."""
+        self._turn(name, READY, SUSPECT)
 
     def remove(self, name: str) -> None:
         """Note that ``name`` has been dropped."""
@@ -110,3 +117,9 @@ class Registry:
     def unlock(self, name: str) -> None:
         """Give the lock up."""
         self._execute("SELECT RELEASE_LOCK(%s)", name)
+
+    def _turn(self, name: str, before: str, state: str) -> None:
+        self._execute(
+            f"UPDATE {_TABLE} SET state = %s WHERE name = %s AND state = %s",  # noqa: S608
+            *(state, name, before),
+        )

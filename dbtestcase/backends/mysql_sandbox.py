@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..connections import SandboxedConnection, SandboxedCursor
+from .mysql_recording import RAW
 from .mysql_statements import autocommit_in, controls
 
 
@@ -18,6 +19,16 @@ class MySQLSandboxedConnection(SandboxedConnection):
         """The name of the database."""
         link: Any = self.sandbox.link
         return str(link.database)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the real connection, on which something may be committed."""
+        if name in RAW:
+            link: Any = self.sandbox.link
+            link.suspect()
+            if self.sandbox.test_savepoint is None:  # which would be gone after a commit
+                link.raw = True
+                self.sandbox.intact = self.sandbox.intact and not self.sandbox.test
+        return super().__getattr__(name)
 
     def __enter__(self) -> MySQLSandboxedConnection:
         return self

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BackendError, OptionError
-from .base import Database, Features, build_on, shown
+from .base import Database, Features, shown
 from .embedded import EmbeddedServer, cache_directory, server_url
-from .kept import kept, kept_file
-from .leftover import Kept
-from .pglite_server import KIND, PGliteServer
+from .engine_around import build_on
+from .leftover import Leftover
+from .notices import say_once
+from .pglite_database import PGliteDatabase, PGliteLink
+from .pglite_server import KIND, VERSION, PGliteServer
 from .postgresql import PostgreSQLBackend
-from .postgresql_database import note_sequences
-from .postgresql_link import PostgreSQLLink, open_link
+from .template_files import TemplateFiles
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection
-    from sqlalchemy.engine.interfaces import DBAPIConnection
-
-    from ..event_loop import ClassLoop
-    from ..link import Link
 
 _EMPTY = """
 DO $$
@@ -42,22 +39,27 @@ BEGIN
 END $$
 """
 
+# What a start would empty: it is one after a crash, and the write-ahead log has nothing of them.
+_UNLOGGED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relpersistence = 'u')"
+
+_MOST_TEMPLATES = 30  # of about two megabytes each
+
 
 class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
     """``pglite://``, or ``pglite://?extensions=vector,pg_trgm`` for ``CREATE EXTENSION``.
 
     It cannot clone: test classes that have a schema in common use the one database in turn, and
-    it is emptied for those that have another.
+    it is emptied for those that have another. What was built is kept for later processes, whose
+    server starts with it.
     """
 
     title = "PGlite"
     kind = KIND
     features = Features(
         isolations=frozenset({"transaction"}),
-        elsewhere=', or write database = "pgserver://", which has all',
+        elsewhere=", or the database pgserver://, which has all",
         one_database=True,
         clones=False,
-        keeps_copies=True,
     )
 
     def __init__(self, url: URL) -> None:
@@ -66,32 +68,115 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
         names = tuple(filter(None, extensions.replace(" ", "").split(",")))
         if not all(name.replace("_", "").isalnum() for name in names):
             raise OptionError(f"database = '{shown(url)}': write extensions=vector,pg_trgm")
-        self.server: PGliteServer = PGliteServer(cache_directory(self.title, "pglite"), names)
+        directory = cache_directory(self.title, "pglite")
+        self.server: PGliteServer = PGliteServer(directory, names)
+        self.templates = TemplateFiles(
+            directory / KIND / "templates", ".tar.gz", VERSION, *names, most=_MOST_TEMPLATES
+        )
         self.link: PGliteLink | None = None
 
     def template(
         self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
     ) -> Database:
-        database = PGliteDatabase(self, build)
-        self.build(build)
+        database = PGliteDatabase(self, fingerprint, build)
+        self.make(database, rebuild=rebuild)
+        return database
+
+    def lasting_template(
+        self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
+    ) -> Database:
+        database = PGliteDatabase(self, fingerprint, build, lasting=True)
+        self.make(database, rebuild=rebuild)
         return database
 
     def create(self, original: Any, *, isolation: str = "") -> Database:
         if original.spoiled:
-            self.build(original.build)
+            self.make(original)
             original.spoiled, original.sequences_when_new = False, None
         database: Database = original
         return database
 
-    def build(self, build: Callable[[Connection], None]) -> None:
-        """Empty the database and build another schema."""
+    def make(self, database: PGliteDatabase, *, rebuild: bool = False) -> None:
+        """Let the server have ``database``, as it was kept or by building it.
+
+        A server that runs is not started again for one that is built in less time.
+        """
+        if rebuild:
+            self.templates.remove(database.fingerprint)
         self.leave()
+        launched = self.server.is_launched()
+        if launched:
+            self.reach()  # says so if it has ended
+        if launched and not database.lasting:
+            self._build_anew(database)
+        elif rebuild:
+            self._build_and_keep(database)
+        elif not self._start_with(database):
+            self._build_unless_others_do(database)
+
+    def _build_unless_others_do(self, database: PGliteDatabase) -> None:
+        """Build ``database``, if no other process is doing that and keeps it."""
+        if self.templates.is_unkept(database.fingerprint):
+            self._build_and_keep(database)
+            return
+        with self.templates.building(database.fingerprint):
+            if not self._start_with(database):
+                self._build_and_keep(database)
+
+    def _build_and_keep(self, database: PGliteDatabase) -> None:
+        self.templates.remove(database.fingerprint)
+        self._start(None)
+        self._build_anew(database)
+        self._keep(database)
+
+    def _start_with(self, database: PGliteDatabase) -> bool:
+        """Start the server with what was kept of ``database``, and return whether it was there."""
+        archive = self.templates.find(database.fingerprint)
+        if archive is None:
+            return False
+        self._start(archive)
+        try:
+            self.server.wait()
+        except BackendError as error:
+            say_once(f"{archive} is broken, and is made anew: {error}")
+            self.templates.remove(database.fingerprint)
+            return False
+        return True
+
+    def _start(self, archive: Path | None) -> None:
+        self.server.stop()
+        self.server.archive = archive
+        self.source(is_async=False)  # launches it, and it boots while the driver is imported
+
+    def _build_anew(self, database: PGliteDatabase) -> None:
+        """Build ``database`` in place of what the server has."""
         connection: Any = self.open(is_async=False)
         try:
             connection.autocommit = True
             connection.cursor().execute(_EMPTY)
             connection.autocommit = False
-            build_on(self.driver_url(is_async=False), connection, build)
+            build_on(self.driver_url(is_async=False), connection, database.build)
+        finally:
+            connection.close()
+
+    def _keep(self, database: PGliteDatabase) -> None:
+        """Let later processes start with what was built, if that is possible."""
+        path = self.templates.path(database.fingerprint)
+        connection: Any = self.open(is_async=False)
+        connection.autocommit = True
+        try:
+            cursor = connection.cursor()
+            cursor.execute(_UNLOGGED)
+            if cursor.fetchone() == (True,):
+                self.templates.note_unkept(database.fingerprint)
+                return
+            self.templates.make_room()
+            self.server.save(path, lambda: cursor.execute("CHECKPOINT"))
+        except (BackendError, OSError) as error:
+            say_once(
+                f"each process builds its database anew, as it cannot be kept in {path.parent}: "
+                f"{error}"
+            )
         finally:
             connection.close()
 
@@ -103,7 +188,7 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
         if self.link is not None and self.link.in_use:
             raise BackendError(
                 "PGlite is one database, and another test class, or another alias of this one, is "
-                'using it.\n  To fix this, write database = "pgserver://", which has many'
+                "using it.\n  To fix this, use the database pgserver://, which has many"
             )
         if self.link is not None:
             self.link.leave()
@@ -115,62 +200,7 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
             self.link = None
         self.server.stop()
 
-
-class PGliteLink(PostgreSQLLink):
-    """The one connection there can be, kept for the next test class of the same colour."""
-
-    def leave(self) -> None:
-        """Close the connection."""
-        self.connection.close()
-
-
-class PGliteDatabase:
-    """The one database, as ``build`` has made it."""
-
-    sequences_when_new: object = None
-
-    def __init__(self, backend: PGliteBackend, build: Callable[[Connection], None]) -> None:
-        self._backend = backend
-        self.build = build
-        self.spoiled = False
-        self._link: PGliteLink
-
-    def link(self, loop: ClassLoop | None) -> Link:
-        kept = self._backend.link
-        if loop is None and kept is not None and not kept.in_use:
-            kept.in_use = True
-            self._link = kept
-        else:
-            self._backend.leave()
-            self._link = open_link(self._backend, None, loop, PGliteLink)
-            if loop is None:
-                self._backend.link = self._link
-        note_sequences(self, self._link)
-        return self._link
-
-    def connect(self, *, is_async: bool) -> DBAPIConnection:
-        raise NotImplementedError  # no isolation of PGlite asks for it
-
-    def disconnect(self) -> None:
-        """Do nothing; there are no other connections."""
-
-    def uncommitted(self) -> list[str]:
-        return []
-
-    def restore(self, original: object, *, reset_sequences: bool) -> bool:
-        return True
-
-    def keep(self, name: str, commit: Callable[[], None]) -> Kept:
-        """Write it to a file: the server will soon have another database, and then be gone."""
-        commit()
-        server, link = self._backend.server, self._link
-        path = kept_file(name, f".{KIND}.tar")
-        server.save(path, lambda: link.call(link.control, ["CHECKPOINT"]))
-        options = [f"--extensions={','.join(server.extensions)}"] if server.extensions else []
-        return kept(
-            [sys.executable, "-m", "dbtestcase.reopen", *options, path], ["rm", "-r", path.parent]
-        )
-
-    def drop(self) -> None:
-        """Let it be built anew, should it be used again."""
-        self.spoiled = True
+    def leftovers(self) -> Iterable[Leftover]:
+        yield from super().leftovers()
+        for path in self.templates.paths():
+            yield Leftover("template", str(path), path.unlink, path)

@@ -17,15 +17,14 @@ export class Client {
   }
 
   // Return when the client has left. Before it hears of the end of a transaction, `save` is called,
-  // which seldom has anything to do, and then returns a promise.
-  async serve(save) {
+  // which seldom has anything to do.
+  serve(save) {
     const startup = this.introduce()
     if (startup && this.begin(startup))
       for (let input; (input = this.receive()); ) {
         const answer = this.execute(input)
         const idle = answer.subarray(-IDLE.length).equals(IDLE)
-        const saving = idle && save()
-        if (saving) await saving
+        if (idle) save()
         this.send(answer)
         if (idle) this.backend.tidy()
       }

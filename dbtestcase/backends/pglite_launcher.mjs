@@ -9,6 +9,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { readArchive, restore, writeArchive } from './pglite_archive.mjs'
 import { Backend, LOG } from './pglite_backend.mjs'
 import { Client } from './pglite_client.mjs'
 import { CLIENT } from './pglite_protocol.mjs'
@@ -27,22 +28,14 @@ async function makeSnapshot() {
   const { rows } = await db.query(used, [], { rowMode: 'array' })
   for (const name of db.Module.FS.readdir(LOG))
     if (name.length === 24 && !rows[0].includes(name)) db.Module.FS.unlink(`${LOG}/${name}`)
-  fs.writeFileSync(file, await dumped(db))
+  writeArchive(file, db.Module.FS)
   process.exit(0)
 }
 
-// Return the data directory as a file.
-async function dumped(db) {
-  return Buffer.from(await (await db.dumpDataDir('none')).arrayBuffer())
-}
-
 // Do what the file says that orders it; all that is to be saved has been written to tables.
-async function save(order) {
-  const target = fs.readFileSync(order).toString()
-  const data = await dumped(backend.db)
+function save(order) {
   try {
-    fs.writeFileSync(`${target}.new`, data, { mode: 0o600 })
-    fs.renameSync(`${target}.new`, target)
+    writeArchive(fs.readFileSync(order).toString(), backend.module.FS)
   } catch (error) {
     fs.writeFileSync(`${order}.error`, error.message)
   }
@@ -58,14 +51,14 @@ async function loadedExtensions() {
 }
 
 // Serve one client after the other, and never return.
-async function serve() {
+function serve() {
   const order = path.join(path.dirname(socketPath), 'save')
   for (;;) {
     Atomics.wait(shared, CLIENT, 0)
     const client = new Client(shared[CLIENT] - 1, backend, shared)
     globalThis.cancel = (statement) => client.cancel(statement) // called by the other thread
     globalThis.cancelIfGone = (statement) => client.cancelIfGone(statement)
-    await client.serve(() => fs.existsSync(order) && save(order))
+    client.serve(() => fs.existsSync(order) && save(order))
     Atomics.store(shared, CLIENT, 0)
     door.postMessage('left')
   }
@@ -76,15 +69,19 @@ const shared = new Int32Array(new SharedArrayBuffer(8))
 const door =
   mode === 'serve' &&
   new Worker(new URL('pglite_door.mjs', import.meta.url), { workerData: { shared, socketPath } })
-const { PGlite } = await load('@electric-sql/pglite/dist/index.js')
+const data = mode === 'serve' && readArchive(file)
+const { PGlite, MemoryFS } = await load('@electric-sql/pglite/dist/index.js')
 
 if (mode === 'snapshot') await makeSnapshot()
 const parameters = { shared_buffers: '16MB', wal_level: 'minimal', max_wal_senders: '0' }
 Object.assign(parameters, { full_page_writes: 'off', min_wal_size: '2MB', max_wal_size: '4MB' })
 const startParams = [...PGlite.defaultStartParams]
 for (const [name, value] of Object.entries(parameters)) startParams.push('-c', `${name}=${value}`)
-const loadDataDir = { type: '', arrayBuffer: async () => fs.readFileSync(file) }
-const backend = new Backend(
-  await PGlite.create({ loadDataDir, extensions: await loadedExtensions(), startParams }),
-)
-await serve()
+class ArchivedFS extends MemoryFS {
+  async initialSyncFs() {
+    restore(await data, this.pg.Module.FS)
+  }
+}
+const options = { fs: new ArchivedFS(), extensions: await loadedExtensions(), startParams }
+const backend = new Backend(await PGlite.create(options))
+serve()

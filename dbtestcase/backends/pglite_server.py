@@ -25,6 +25,9 @@ _CONTRIB = "@electric-sql/pglite/dist/contrib"
 
 _LAYOUT = 2  # of the cached directory; count up when what is in it changes
 
+#: What takes part in making and reading its files.
+VERSION = "-".join([*PACKAGES.values(), str(_LAYOUT)])
+
 # The packages and nothing else, and no minutes of patience with a registry that does not answer.
 _NPM_OPTIONS = (
     *("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev"),
@@ -42,21 +45,24 @@ class PGliteServer(PrivateServer):
 
     :param cache: the directory that PGlite is installed into when it is first launched.
     :param extensions: names of extensions that ``CREATE EXTENSION`` is to find.
-    :param archive: a data directory to start from, as :meth:`save` has written it.
+    :param archive: a data directory to start from when it is launched next, as :meth:`save` has
+        written it; None for an empty one.
     """
 
     title = "PGlite"
-    _signal = "KILL"
+    _signals = ("KILL", "KILL")
 
     def __init__(
         self, cache: Path, extensions: tuple[str, ...] = (), archive: Path | None = None
     ) -> None:
         super().__init__(cache)
-        self._archive = archive
+        self.archive = archive
         self.extensions = extensions
 
     def save(self, archive: Path, checkpoint: Callable[[], object]) -> None:
         """Write the data directory, with all that is committed, to ``archive``.
+
+        It is compressed if the name ends in ``.gz``, and there when it is complete.
 
         :param checkpoint: executes CHECKPOINT, outside of a transaction, on the one connection.
         :raises BackendError: that is not possible.
@@ -90,7 +96,7 @@ class PGliteServer(PrivateServer):
                 _LAUNCHER,
                 "serve",
                 modules,
-                self._archive or installed / ARCHIVE,
+                self.archive or installed / ARCHIVE,
                 directory / ".s.PGSQL.5432",
                 *(f"{_module(modules, name)}={_exported(name)}" for name in self.extensions),
             ],
@@ -105,9 +111,8 @@ def install(cache: Path, node: Node) -> Path:
         _download(directory, node)
         _make_snapshot(directory, node)
 
-    version = "-".join([*PACKAGES.values(), str(_LAYOUT)])
     note = f"installing PGlite {PACKAGES['@electric-sql/pglite']} with npm, about ten seconds"
-    return cached(cache, KIND, version, note, make)
+    return cached(cache, KIND, VERSION, note, make)
 
 
 def _download(directory: Path, node: Node) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -15,7 +15,7 @@ from .kept import kept
 from .leftover import Kept
 from .postgresql_database import PostgreSQLDatabase
 from .postgresql_diagnostics import PostgreSQLDiagnostics
-from .postgresql_drivers import DRIVERS, search_path
+from .postgresql_drivers import DRIVERS, settings
 from .postgresql_errors import (
     DUPLICATE_DATABASE,
     LED_ASTRAY,
@@ -27,12 +27,15 @@ from .postgresql_errors import (
     remedy_while_creating,
     sqlstate,
 )
-from .postgresql_ownership import OwnedDatabases, digest, is_broken, last_use, today
-from .server import PREFIX, Target
+from .postgresql_ownership import OwnedDatabases, digest
+from .postgresql_snapshot import write
+from .postgresql_use import is_broken, last_use, today
+from .server import LOCK_WAIT, PREFIX, Target
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect
 
+_SCHEMA = "dbtestcase_schema"
 _INSTALL = "pip install 'dbtestcase[postgresql]'"
 # DISCARD ALL, without what it says of prepared statements, which drivers keep for later.
 _RESET = """
@@ -57,6 +60,7 @@ class PostgreSQLBackend(OwnedDatabases):
     features = Features(
         isolations=frozenset({"transaction", "truncation", "template", "schema"}),
     )
+    parameters = ("in_place", *OwnedDatabases.parameters)
     timed_drivers = ("psycopg", "psycopg2")  # asyncpg has a limit of its own
     resets_connections = True
     impatience = ("SET LOCAL lock_timeout = '1s'",)
@@ -84,12 +88,22 @@ class PostgreSQLBackend(OwnedDatabases):
         original.leave()  # nobody may be connected to what is cloned
         name = self.new_name()
         self._clone(original, name)
-        if isolation == "schema":
-            return PostgreSQLDatabase.in_schema(self, name, original.build)
-        database = PostgreSQLDatabase(self, Target(name), original.build)
-        if isolation in ("truncation", "template"):
+        schemas = (_SCHEMA, "public") if isolation == "schema" else ()
+        database = PostgreSQLDatabase(self, Target(name, *schemas), original.build)
+        if isolation not in ("", "transaction"):
             database.track()
         return database
+
+    def snapshot(self, database: Any, original: Any) -> Database:
+        changed = database.changed()
+        isolation = "schema" if database.target.schemas else "truncation"
+        copy: Any = self.create(original, isolation=isolation)
+        try:
+            write(changed, copy.query)
+        except BaseException:
+            copy.drop()
+            raise
+        return copy  # type: ignore[no-any-return]
 
     def build_in(self, target: Target, build: Callable[[Connection], None]) -> None:
         def build_there(connection: Connection) -> None:
@@ -102,8 +116,16 @@ class PostgreSQLBackend(OwnedDatabases):
 
         super().build_in(target, build_there)
 
-    def schema_arguments(self, dialect: Dialect, schemas: Sequence[str]) -> dict[str, Any]:
-        return search_path(dialect.driver, ",".join(schemas)) if schemas else {}
+    def target_arguments(self, dialect: Dialect, target: Target) -> dict[str, Any]:
+        """Return what a database that is not ours alone does not set for its connections itself."""
+        if not target.schemas:
+            return {}
+        arguments = settings(
+            dialect.driver, search_path=",".join(target.schemas), lock_timeout=f"{LOCK_WAIT}s"
+        )
+        if "options" in arguments and "options" in self.url.query:
+            arguments["options"] += f" {self.url.query['options']}"
+        return arguments
 
     def reset_connection(self, connection: Any, *, is_async: bool) -> None:
         driver = self.source(is_async=is_async).dialect.driver
@@ -186,6 +208,9 @@ class PostgreSQLBackend(OwnedDatabases):
             )
         except DBAPIError as error:
             raise self._not_created(name, original, error) from error
+        door.exec_driver_sql(
+            f"ALTER DATABASE {self.quoted(name)} SET lock_timeout = '{LOCK_WAIT}s'"
+        )
 
     def _not_created(self, name: str, original: str, error: DBAPIError) -> BackendError:
         user, connected = self.url.username, ""

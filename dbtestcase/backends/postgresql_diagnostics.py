@@ -1,12 +1,15 @@
-"""What PostgreSQL says of constraints and plans."""
+"""What PostgreSQL says of constraints, locks and plans."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .diagnostics import Constraint, Diagnostics, Failed, Kind, Plan, explained
+from .diagnostics import Blocked, Constraint, Diagnostics, Failed, Holder, Kind, Plan, explained
+from .postgresql_errors import DEADLOCK, LOCK_NOT_AVAILABLE, UNDEFINED_TABLE, sqlstate
+from .postgresql_locks import holders
+from .server import LOCK_WAIT, PREFIX
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -25,19 +28,33 @@ _KINDS: dict[str, Kind] = {
 class PostgreSQLDiagnostics(Diagnostics):
     """PostgreSQL sends what it knows in fields of its errors, as JSON in plans."""
 
+    lock_limit = f"{LOCK_WAIT} seconds, or as long as SET lock_timeout says"
+
     def violated(self, error: Any, failed: Failed | None) -> list[Constraint]:
-        code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        kind = _KINDS.get(str(code))
+        kind = _KINDS.get(sqlstate(error))
         if kind is None:
             return []
         fields = getattr(error, "diag", None)
         if getattr(fields, "table_name", None) is None:  # it is an adapter's, for asyncpg
             fields = error.__cause__ or error
-        name, table, column = (
+        name, table, column, schema = (
             getattr(fields, f"{what}_name", None) or ""
-            for what in ("constraint", "table", "column")
+            for what in ("constraint", "table", "column", "schema")
         )
-        return [Constraint(kind, name, table, (column,) if column else ())]
+        if schema.startswith(f"{PREFIX}_"):  # one of ours, which the test has for its default one
+            schema = ""
+        return [Constraint(kind, name, table, (column,) if column else (), schema)]
+
+    def lacks_table(self, error: Any) -> bool:
+        return sqlstate(error) == UNDEFINED_TABLE
+
+    def is_blocked(self, error: Any) -> bool:
+        return sqlstate(error) in (LOCK_NOT_AVAILABLE, DEADLOCK)
+
+    def holders(
+        self, blocked: Blocked, others: Collection[Any], ask: Callable[[str], Sequence[Any]]
+    ) -> list[Holder]:
+        return holders(blocked, others, ask)
 
     def plan(
         self, connection: Connection, statement: Any, index: str, tables: Collection[str]

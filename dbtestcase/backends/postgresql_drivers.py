@@ -121,8 +121,8 @@ DRIVERS = {
 }
 
 
-def search_path(driver: str, path: str) -> dict[str, Any]:
-    """Return the argument for the driver's ``connect`` that sets the search path."""
+def settings(driver: str, **values: str) -> dict[str, Any]:
+    """Return the argument for the driver's ``connect`` that lets settings have ``values``."""
     if driver == "asyncpg":
-        return {"server_settings": {"search_path": path}}
-    return {"options": f"-csearch_path={path}"}
+        return {"server_settings": values}
+    return {"options": " ".join(f"-c{name}={value}" for name, value in values.items())}

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-NO_TEMPLATE = {"3D000", "55000"}  # it is not there, or somebody began to drop it
+NO_DATABASE = "3D000"
+NO_TEMPLATE = {NO_DATABASE, "55000"}  # it is not there, or somebody began to drop it
 DUPLICATE_DATABASE = "42P04"
+UNDEFINED_TABLE = "42P01"
 INSUFFICIENT_PRIVILEGE = "42501"
 OBJECT_IN_USE = "55006"
+LOCK_NOT_AVAILABLE = "55P03"
+DEADLOCK = "40P01"
 
-_FEWER_CONNECTIONS = (
+FEWER_CONNECTIONS = (
     "run fewer workers at once, end connections that nobody needs, or raise max_connections of the "
     "server or the CONNECTION LIMIT of the user"
 )
 
 #: By what the server says when it refuses a connection, for which drivers have no code.
 _AT_THE_DOOR = {
-    "too many": _FEWER_CONNECTIONS,
-    "connection slots": _FEWER_CONNECTIONS,
+    "too many": FEWER_CONNECTIONS,
+    "connection slots": FEWER_CONNECTIONS,
     "password": "correct the user or the password in the option database or in DBTESTCASE_DATABASE",
     'database "': "name a database that is there, such as postgres: it is only a door, beside "
     "which others are created",
@@ -27,7 +31,7 @@ _AT_THE_DOOR = {
 #: By SQLSTATE of the error of CREATE DATABASE.
 _WHILE_CREATING = {
     "53100": "make room on the disk of the server",
-    "53300": _FEWER_CONNECTIONS,
+    "53300": FEWER_CONNECTIONS,
     INSUFFICIENT_PRIVILEGE: (
         "either: let a superuser say ALTER ROLE {user} CREATEDB; or, in a database whose name says "
         "test, let it work in schemas of its own there: add ?in_place=on to the URL"

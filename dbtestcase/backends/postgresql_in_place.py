@@ -7,24 +7,29 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from ..exceptions import BackendError, OptionError
 from .base import Database, Features, shown
 from .kept import kept
 from .leftover import Kept
 from .postgresql import PostgreSQLBackend
-from .postgresql_database import LentTemplate
-from .postgresql_errors import lacks_privilege, quoted
-from .server import PREFIX, Target
+from .postgresql_database import PostgreSQLDatabase, note_sequences
+from .postgresql_errors import LOCK_NOT_AVAILABLE, lacks_privilege, quoted, sqlstate
+from .server import LOCK_WAIT, PREFIX, Target
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection
 
+    from ..event_loop import ClassLoop
+    from ..link import Link
 
 _MAY_NOT_CREATE = """\
 The user {user} may not create schemas in the database {database}.
   To fix this, let its owner say: GRANT CREATE ON DATABASE {database} TO {user}"""
+_IN_USE = """\
+The schema {name} in the database {database} could not be dropped, as somebody works in it.
+  To fix this, end what is connected to it; the next run drops the schema."""
 _MARKED = text(
     "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"
     " WHERE nspname LIKE :names AND obj_description(oid, 'pg_namespace') = :mark"
@@ -41,6 +46,7 @@ class InPlaceBackend(PostgreSQLBackend):
 
     title = "PostgreSQL in place"
     features = Features(isolations=frozenset({"transaction"}), schemas=False, clones=False)
+    drops_together = 1  # what it drops are schemas
 
     def __init__(self, url: URL) -> None:
         if url.query["in_place"] != "on":
@@ -97,7 +103,10 @@ class InPlaceBackend(PostgreSQLBackend):
 
     def _enter(self, door: Connection) -> None:
         _check_name(self.url, door.exec_driver_sql("SELECT current_database()").scalar_one())
+        # Before the first test, no schema of a dead process is worth waiting for.
+        door.exec_driver_sql("SET lock_timeout = '1s'")
         super()._enter(door)
+        door.exec_driver_sql(f"SET lock_timeout = '{LOCK_WAIT}s'")
 
     def _ours(self) -> dict[str, str]:
         return self._marked(self._mark())
@@ -110,7 +119,16 @@ class InPlaceBackend(PostgreSQLBackend):
         return {name: comment for name, comment in rows}  # noqa: C416
 
     def _remove(self, name: str) -> None:
-        self._execute(f"DROP SCHEMA {self.quoted(name)} CASCADE")
+        """Drop it.
+
+        :raises BackendError: somebody uses it for too long.
+        """
+        try:
+            self._execute(f"DROP SCHEMA {self.quoted(name)} CASCADE")
+        except DBAPIError as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+            raise BackendError(_IN_USE.format(name=name, database=self.url.database)) from error
 
     def _mark(self) -> str:
         return f"{PREFIX} {self.door_digest}"
@@ -119,8 +137,15 @@ class InPlaceBackend(PostgreSQLBackend):
         return f"{PREFIX} kept {self.door_digest}"
 
 
-class InPlaceDatabase(LentTemplate):
+class InPlaceDatabase(PostgreSQLDatabase):
     """A schema that is a template, and the database of one test class after the other."""
+
+    lent = False
+
+    def link(self, loop: ClassLoop | None) -> Link:
+        link = super().link(loop)
+        note_sequences(self, link)
+        return link
 
     def drop(self) -> None:
         self.leave()

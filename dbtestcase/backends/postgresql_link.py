@@ -91,6 +91,7 @@ class PostgreSQLLink(BaseLink):
         self._found: Catalog | None = None
         self._altered = False
         self._conceals = False
+        self._unseen = self._running = ""  # a statement whose row count may be all to know of it
         self._locks = False  # has a session-level lock been taken, which no rollback gives back?
         self._statements = 0
         connection.autocommit = True
@@ -124,14 +125,16 @@ class PostgreSQLLink(BaseLink):
 
     def reads(self, sql: str) -> bool:
         self._locks = self._locks or "advisory" in sql
+        self._unseen = self._running = ""
         word = first_word(sql)
         if word in _ALTERS:
             self._found, self._altered = None, True
             return False
-        functions = self._catalog().functions
-        calls = functions is not None and functions.search(sql) is not None
-        self._conceals = calls or _conceals(sql)
-        return _reads(word, sql) and not calls
+        reads = _reads(word, sql)
+        if self._found is None and not reads:  # as in each step of a migration
+            self._unseen = sql
+            return False
+        return not self._calls(sql) and reads
 
     def ends_transaction(self, sql: str) -> bool:
         """Tell whether it is transaction control in words that a stand-in does not know."""
@@ -139,6 +142,12 @@ class PostgreSQLLink(BaseLink):
 
     def changes(self) -> int:
         """Return more after each statement that may write while its row count says 0."""
+        if self._unseen:
+            self._running, self._unseen = self._unseen, ""
+            return self._statements
+        if self._running:
+            self._calls(self._running)
+            self._running = ""
         if self._found is None or self._found.triggers or self._conceals:
             self._statements += 1
         return self._statements
@@ -194,6 +203,13 @@ class PostgreSQLLink(BaseLink):
             pattern = re.compile(rf"\b(?:{names})\b", re.IGNORECASE) if names else None
             self._found = Catalog(pattern, triggers, deferrable, deferred or "")
         return self._found
+
+    def _calls(self, sql: str) -> bool:
+        """Tell whether ``sql`` calls what may write, and note whether its row count conceals it."""
+        functions = self._catalog().functions
+        calls = functions is not None and functions.search(sql) is not None
+        self._conceals = calls or _conceals(sql)
+        return calls
 
     def _query(self, sql: str) -> list[Any]:
         cursor = self.connection.cursor()

@@ -6,10 +6,10 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -18,20 +18,34 @@ from .. import _version
 from ..exceptions import BackendError
 from .base import shown
 from .leftover import Leftover
-from .postgresql_errors import INSUFFICIENT_PRIVILEGE, lacks_privilege, quoted, remedy_of
+from .losses import even_after_a_loss
+from .postgresql_drops import execute_together, has_room, holds_roles
+from .postgresql_errors import (
+    INSUFFICIENT_PRIVILEGE,
+    NO_DATABASE,
+    lacks_privilege,
+    quoted,
+    remedy_of,
+    sqlstate,
+)
+from .postgresql_use import is_broken, is_old, today
 from .server import PREFIX, ServerBackend
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import URL, Connection
 
 _LOCKS = int.from_bytes(b"dbtc", "big")  # the class of our advisory locks
-_DAY = 24 * 60 * 60
-_KEPT_DAYS = 14
 _OF_A_RUN = re.compile(rf"{PREFIX}_([0-9a-f]{{8}})_[0-9]+")
 _BROKEN = -2  # the limit of connections that PostgreSQL sets when it begins to drop a database
 _RIGHTS = text("SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
 _STAY = text(  # from version 14 on
     "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+)
+_END_HOLDER = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database"
+    " WHERE locktype = 'advisory' AND CAST(classid AS bigint) = :class AND objsubid = 2"
+    " AND CAST(objid AS bigint) = :number AND datname = current_database()"
+    " AND pid <> pg_backend_pid()"
 )
 _MARKED = text(
     "SELECT datname, CASE datconnlimit WHEN :broken THEN 'broken'"
@@ -43,6 +57,13 @@ _MARKED = text(
 
 class OwnedDatabases(ServerBackend):
     """A server on which databases are told from others, and living owners from dead ones."""
+
+    #: How many are dropped together, if to drop one takes long; until then they wait for others.
+    drops_together: ClassVar[int] = 6
+
+    def __init__(self, url: URL) -> None:
+        super().__init__(url)
+        self._discarded: list[str] = []
 
     @cached_property
     def door_digest(self) -> str:
@@ -68,11 +89,45 @@ class OwnedDatabases(ServerBackend):
         if name in self._ours():
             self._remove(name)
 
+    def discard(self, name: str) -> None:
+        """Drop a database of this process, but not of its parent's, when others go or at once."""
+        self.leave_to_parent()
+        if _run_of(name) != self.token:
+            return
+        waits = self.drops_together > 1 and self._await_departures(name)
+        if not waits or holds_roles(self.door, name):
+            self.drop(name)
+            return
+        with self._lock:
+            self._discarded.append(name)
+            if len(self._discarded) >= self.drops_together:
+                names, self._discarded = self._discarded, []
+                self._drop_all([name for name in names if _run_of(name) == self.token])
+
+    def _drop_all(self, names: Sequence[str]) -> None:
+        """:meth:`drop` each of ``names``, even if that of another fails."""
+        self._drop_together(names)
+        with ExitStack() as last:
+            for name in names:
+                last.callback(self.drop, name)
+
+    def _drop_together(self, names: Sequence[str]) -> None:
+        """Drop those of ``names`` that are ours and can be dropped at the same time."""
+        for start in range(0, len(names), self.drops_together):
+            ours = self._ours().keys() & names[start : start + self.drops_together]
+            if len(ours) > 1 and has_room(self.door):
+                execute_together(self, map(self._dropping, ours))
+
+    def _dropping(self, name: str) -> str:
+        return f"DROP DATABASE {self.quoted(name)} WITH (FORCE)"
+
     def _remove(self, name: str) -> None:
         self._await_departures(name)
         try:
-            self._execute(f"DROP DATABASE {self.quoted(name)} WITH (FORCE)")
+            self._execute(self._dropping(name))
         except DBAPIError as error:
+            if sqlstate(error) == NO_DATABASE:
+                return  # somebody else has dropped it
             if not lacks_privilege(error):
                 raise
             # Only superusers may end processes of superusers, but these may leave by themselves.
@@ -104,46 +159,56 @@ class OwnedDatabases(ServerBackend):
             self.drop(template)
 
     def close(self) -> None:
-        if self.is_open():
-            for name in self._ours():
-                if _run_of(name) == self.token:
-                    self.drop(name)
-        super().close()
+        with ExitStack() as last:
+            last.callback(super().close)
+            if self.is_open():
+                ours = even_after_a_loss(self._ours)
+                self._drop_all([name for name in ours if _run_of(name) == self.token])
 
     def _enter(self, door: Connection) -> None:
         """Hold the lock that says we are alive, and drop what is nobody's any more."""
         door.execute(_STAY)  # an idle door keeps its lock
-        self._lock_number(door, "pg_advisory_lock", int(self.token, 16))
+        number = int(self.token, 16)
+        if self.losses:  # of doors, which the server may not have heard of
+            door.execute(_END_HOLDER, {"class": _LOCKS, "number": _second_key(number) % (1 << 32)})
+        self._lock_number(door, "pg_advisory_lock", number)
+        of_runs: dict[str, list[str]] = {}
         for name, comment in self._ours().items():
-            with suppress(DBAPIError):  # somebody looks at it; a later run drops it
+            with suppress(DBAPIError, BackendError):  # somebody looks at it; a later run drops it
                 if is_broken(comment):
                     self.drop(name)
                 elif run := _run_of(name):
-                    self._drop_if_dead(name, run)
-                elif _is_old(comment):
+                    of_runs.setdefault(run, []).append(name)
+                elif is_old(comment):
                     with self._locked(name):
-                        if _is_old(self._ours().get(name, "")):
+                        if is_old(self._ours().get(name, "")):
                             self.drop(name)
+        for run, names in of_runs.items():
+            self._drop_if_dead(names, run)
 
-    def _drop_if_dead(self, name: str, run: str) -> None:
+    def _drop_if_dead(self, names: Sequence[str], run: str) -> None:
         """Drop what the process of the token ``run`` has left, if it has died."""
         number = int(run, 16)
         if run != self.token and self._lock_number(self.door, "pg_try_advisory_lock", number):
             try:
-                self.drop(name)
+                self._drop_together(names)
+                for name in names:
+                    with suppress(DBAPIError, BackendError):
+                        self.drop(name)
             finally:
                 self._lock_number(self.door, "pg_advisory_unlock", number)
 
-    def _await_departures(self, name: str) -> None:
+    def _await_departures(self, name: str) -> bool:
         """Wait until the connections to ``name`` that we have closed are gone, if that is soon.
 
-        PostgreSQL looks for them every tenth of a second only.
+        PostgreSQL looks for them every tenth of a second only. Return whether they are gone.
         """
         query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
         for _ in range(100):
             if not self.door.scalar(query, {"name": name}):
-                break
+                return True
             time.sleep(0.001)
+        return False
 
     def _remove_kept(self, name: str) -> None:
         """Remove what was kept, unless the user has done that.
@@ -186,41 +251,23 @@ class OwnedDatabases(ServerBackend):
                 self._lock_number(self.door, "pg_advisory_unlock", number)
 
     def _lock_number(self, door: Connection, function: str, number: int) -> object:
-        query = text(f"SELECT {function}({_LOCKS}, {number - (1 << 31)})")
+        query = text(f"SELECT {function}({_LOCKS}, {_second_key(number)})")
         return door.execute(query).scalar()
 
     def _execute(self, sql: str) -> None:
         self.door.exec_driver_sql(sql)
 
 
+def _second_key(number: int) -> int:
+    """Return the second key of an advisory lock, which is a signed integer, for an unsigned one."""
+    return number - (1 << 31)
+
+
 def digest(*parts: str) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def today() -> int:
-    return int(time.time() // _DAY)
 
 
 def _run_of(name: str) -> str:
     """Return the token of the process that a database is of, empty for a template."""
     match = _OF_A_RUN.fullmatch(name)
     return match[1] if match else ""
-
-
-def last_use(comment: str) -> int | None:
-    """Return the day that :meth:`PostgreSQLBackend._note_use` has written down, if it has."""
-    try:
-        used = json.loads(comment)["used"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return used if isinstance(used, int) else None
-
-
-def is_broken(comment: str) -> bool:
-    """Tell whether a process was killed while it dropped that database."""
-    return comment == "broken"
-
-
-def _is_old(comment: str) -> bool:
-    used = last_use(comment)
-    return used is not None and today() - used > _KEPT_DAYS

@@ -12,6 +12,8 @@ CREATE TABLE dbtestcase.followers (relation oid, of oid);
 CREATE TABLE dbtestcase.obstacles (relation oid, remove text, put_back text);
 -- Only superusers may have an event trigger notice DDL; for others the catalog is compared.
 CREATE TABLE dbtestcase.catalog (digest text);
+-- Which there are; what is in one, only superusers could compare.
+CREATE TABLE dbtestcase.large_objects (digest text);
 
 CREATE FUNCTION dbtestcase.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -27,11 +29,14 @@ BEGIN
     END IF;
 END $$;
 
+CREATE FUNCTION dbtestcase.digest_of_large_objects() RETURNS text LANGUAGE sql AS
+    $$ SELECT format('%s %s', count(*), sum(oid::bigint)) FROM pg_largeobject_metadata $$;
+
 -- Rows of catalogs are replaced, never changed: their number and the sum of the transactions that
 -- made them tell. In pg_class TRUNCATE replaces them too, so that is compared by what matters.
 CREATE FUNCTION dbtestcase.digest() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    schemas oid[] := array(SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\_temp\_%');
+    schemas oid[] := array(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_');
     temporary oid[] := array(SELECT oid FROM pg_class WHERE relpersistence = 't');
     digest text;
     matview text;
@@ -85,17 +90,46 @@ BEGIN
     RETURN digest;
 END $$;
 
--- Returns why tables cannot be tracked, or nothing if they are. Superusers need not own them.
-CREATE FUNCTION dbtestcase.track(inside text) RETURNS text LANGUAGE plpgsql AS $$
+-- Let a schema of that name have what public has, but for extensions, and what the user does not own.
+CREATE FUNCTION dbtestcase.move_to(name text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+    object record;
+BEGIN
+    EXECUTE format('CREATE SCHEMA %I', name);
+    FOR one IN
+        SELECT classid, objid FROM pg_depend d
+         WHERE refclassid = 'pg_namespace'::regclass AND refobjid = to_regnamespace('public')
+           AND deptype = 'n' AND classid <> 'pg_extension'::regclass
+           -- Members of extensions stay with these, and the sequences of columns go with tables.
+           AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid
+                              AND (o.deptype = 'e' OR o.refclassid = 'pg_class'::regclass
+                                   AND o.objid IN (SELECT seqrelid FROM pg_sequence)))
+           AND NOT (classid = 'pg_type'::regclass
+                    AND objid IN (SELECT oid FROM pg_type WHERE NOT typisdefined))
+    LOOP
+        SELECT type, identity INTO object FROM pg_identify_object(one.classid, one.objid, 0);
+        BEGIN
+            EXECUTE format('ALTER %s %s SET SCHEMA %I',
+                           CASE one.classid WHEN 'pg_proc'::regclass THEN 'ROUTINE'
+                                ELSE replace(object.type, ' object', '') END,
+                           object.identity, name);
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- Returns whether all tables can be tracked. Superusers need not own them.
+CREATE FUNCTION dbtestcase.track() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     superuser boolean := current_setting('is_superuser');
     -- What fires while rows are put back, which superusers do in the role of a replica.
     firing "char"[] := CASE WHEN superuser THEN '{A,R}' ELSE '{A,O}' END;
-    source text;
     one record;
 BEGIN
     IF NOT superuser AND EXISTS (SELECT FROM pg_trigger WHERE tgisinternal AND tgfoid >= 16384) THEN
-        RETURN 'before version 15, only superusers may disable the triggers of partitions';
+        RETURN false;  -- before version 15, only superusers may disable the triggers of partitions
     END IF;
     INSERT INTO dbtestcase.obstacles
         SELECT coalesce(pg_partition_root(c.oid), c.oid),
@@ -120,29 +154,21 @@ BEGIN
         EXECUTE one.remove;
     END LOOP;
     FOR one IN
-        SELECT c.oid, format('%I.%I', nspname, relname) AS name, c.relispartition, c.relname,
-               CASE relkind WHEN 'p' THEN '' ELSE 'ONLY ' END AS only, columns, through_text
+        SELECT c.oid, format('%I.%I', nspname, relname) AS name, c.relispartition,
+               CASE relkind WHEN 'p' THEN '' ELSE 'ONLY ' END AS only, columns
           FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace,
-               LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns,
-                               -- Types of the two schemas have nothing else in common.
-                               string_agg(format('%1$I::text::%2$s AS %1$I', attname,
-                                                 format_type(atttypid, atttypmod)),
-                                          ', ' ORDER BY attnum) AS through_text
+               LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
                           FROM pg_attribute
                          WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
                            AND attgenerated = '') a
          WHERE relkind IN ('r', 'p') AND nspname NOT IN ('pg_catalog', 'information_schema', 'dbtestcase')
            AND nspname NOT LIKE 'pg\_%'
-           AND (inside = 'public' OR nspname = inside)
            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
          ORDER BY c.oid
     LOOP
         IF NOT one.relispartition AND one.columns IS NOT NULL THEN
-            source := format('SELECT %s FROM %s%s', one.columns, one.only, one.name);
-            IF inside <> 'public' AND to_regclass(format('public.%I', one.relname)) IS NOT NULL THEN
-                source := format('SELECT %s FROM %spublic.%I', one.through_text, one.only, one.relname);
-            END IF;
-            EXECUTE format('CREATE TABLE dbtestcase."%s" AS %s', one.oid, source);
+            EXECUTE format('CREATE TABLE dbtestcase."%s" AS SELECT %s FROM %s%s',
+                           one.oid, one.columns, one.only, one.name);
             EXECUTE format('INSERT INTO dbtestcase.tables'
                            ' VALUES ($1, $2, $3, $4, $5, EXISTS (SELECT FROM dbtestcase."%s"))', one.oid)
               USING one.oid, one.name, one.only || one.name, one.columns, format('dbtestcase."%s"', one.oid);
@@ -160,36 +186,30 @@ BEGIN
                ON relation = coalesce(pg_partition_root(conrelid), conrelid)
          WHERE contype = 'f' AND filled AND NOT superuser;
     FOR one IN
-        SELECT c.oid, CASE WHEN inside <> 'public'
-                            AND to_regclass(format('public.%I', c.relname)) IS NOT NULL
-                           THEN format('public.%I', c.relname)
-                           ELSE format('%I.%I', nspname, relname) END AS source
+        SELECT c.oid, format('%I.%I', nspname, relname) AS name
           FROM pg_sequence JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
-         WHERE inside = 'public' OR nspname = inside
     LOOP
         EXECUTE format(
             'INSERT INTO dbtestcase.sequences'
             ' SELECT %L, (SELECT coalesce(pg_partition_root(refobjid), refobjid) FROM pg_depend'
             '              WHERE objid = %L AND classid = ''pg_class''::regclass'
             '                AND refclassid = ''pg_class''::regclass AND deptype IN (''a'', ''i'')),'
-            '        last_value, is_called FROM %s', one.oid, one.oid, one.source);
+            '        last_value, is_called FROM %s', one.oid, one.oid, one.name);
     END LOOP;
     FOR one IN SELECT put_back FROM dbtestcase.obstacles LOOP
         EXECUTE one.put_back;
     END LOOP;
-    IF inside <> 'public' THEN
-        INSERT INTO dbtestcase.dirtied SELECT relation FROM dbtestcase.tables;
-        PERFORM dbtestcase.restore(true);
-    END IF;
+    INSERT INTO dbtestcase.large_objects SELECT dbtestcase.digest_of_large_objects();
     IF superuser THEN
         CREATE EVENT TRIGGER dbtestcase ON ddl_command_end EXECUTE FUNCTION dbtestcase.note_ddl();
         ALTER EVENT TRIGGER dbtestcase ENABLE ALWAYS;
     ELSE
         INSERT INTO dbtestcase.catalog SELECT dbtestcase.digest();
     END IF;
-    RETURN '';
+    EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+    RETURN true;
 EXCEPTION WHEN insufficient_privilege THEN
-    RETURN SQLERRM;
+    RETURN false;
 END $$;
 
 -- One statement for all tables, at the end of which foreign keys are checked, whatever their order is.
@@ -212,18 +232,20 @@ BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
 END $$;
 
--- Returns false, having done nothing, if the schema has changed. Sequences of tables that are as they
+-- Returns false, having done nothing, if the schema has changed. It waits for those who hold a lock on
+-- what they may have written no longer than a moment. Sequences of tables that are as they
 -- were have been used in vain, if at all. Compiling its queries would take longer than all of it.
 CREATE FUNCTION dbtestcase.restore(all_sequences boolean) RETURNS boolean LANGUAGE plpgsql
-SET jit = off AS $$
+SET jit = off SET lock_timeout = '1s' AS $$
 DECLARE
-    superuser boolean := current_setting('is_superuser');
     altered boolean := false;
     changed oid[];
     one record;
 BEGIN
     IF EXISTS (SELECT FROM dbtestcase.dirtied WHERE relation = 0)
-       OR EXISTS (SELECT FROM dbtestcase.catalog WHERE digest <> dbtestcase.digest()) THEN
+       OR EXISTS (SELECT FROM dbtestcase.catalog WHERE digest <> dbtestcase.digest())
+       OR EXISTS (SELECT FROM dbtestcase.large_objects
+                   WHERE digest <> dbtestcase.digest_of_large_objects()) THEN
         RETURN false;
     END IF;
     WITH RECURSIVE family AS (
@@ -231,9 +253,6 @@ BEGIN
         UNION SELECT f.relation FROM dbtestcase.followers f JOIN family ON of = family.relation
     )
     SELECT array_agg(relation) INTO changed FROM family;
-    IF superuser THEN
-        PERFORM set_config('session_replication_role', 'replica', true);
-    END IF;
     FOR one IN SELECT remove FROM dbtestcase.obstacles WHERE relation = ANY (changed) LOOP
         EXECUTE one.remove;
         altered := true;
@@ -251,9 +270,6 @@ BEGIN
     DELETE FROM dbtestcase.dirtied;
     IF altered THEN
         UPDATE dbtestcase.catalog SET digest = dbtestcase.digest();
-    END IF;
-    IF superuser THEN
-        PERFORM set_config('session_replication_role', 'origin', true);
     END IF;
     RETURN true;
 EXCEPTION WHEN integrity_constraint_violation THEN

@@ -7,26 +7,32 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
 from ..at_exit import call_at_exit
 from ..exceptions import BackendError
-from .dead_servers import PREFIX, SOCKET, dead_servers, hold, remove_server, stop_server
+from .dead_servers import (
+    PREFIX,
+    SOCKET,
+    dead_servers,
+    hold,
+    refuses,
+    remove_server,
+    stop_server,
+)
+from .readiness import RefusedError, answers
 
 #: Runs the server until the pipe at its standard output says a line or closes, be it because we
 #: were killed; then ends the server and removes its directory.
 _SUPERVISOR = """
-directory=$1 signal=$2
-shift 2
+directory=$1 signal=$2 last=$3 patience=250; shift 3
 exec 3<&0
 "$@" <&3 >&2 3<&- &
 server=$!
@@ -34,16 +40,16 @@ echo "$server $signal" >"$directory/process"
 {
     read -r _ <&1
     # Again, as one that has just begun to boot may not have listened.
-    until [ -e "$directory/exit" ] || ! kill -"$signal" "$server"; do sleep 0.02; done
+    until [ -e "$directory/exit" ] || ! kill -"$signal" "$server"; do
+        sleep 0.02; [ $((patience -= 1)) -gt 0 ] || signal=$last
+    done
 } 3<&- 2>/dev/null &
 exec 3<&-
 wait "$server"
 echo $? >"$directory/exit"
-wait
-rm -rf "$directory"
+wait; rm -rf "$directory"
 """
 _LONGEST_PATH = 103  # of a Unix socket; Linux has room for 107 bytes
-_STARTUP = b"user\0postgres\0database\0postgres\0\0"
 
 
 class Account(NamedTuple):
@@ -64,8 +70,8 @@ class PrivateServer(ABC):
     #: What error messages call it.
     title: ClassVar[str]
 
-    #: The signal, without ``SIG``, that ends it at once.
-    _signal: ClassVar[str]
+    #: The signals, without ``SIG``, that end it, and that do if it has not ended for seconds.
+    _signals: ClassVar[tuple[str, str]]
 
     #: Seconds that it may take to answer its first query.
     patience: float = 60.0
@@ -110,7 +116,7 @@ class PrivateServer(ABC):
 
         :raises BackendError: it has not been launched.
         """
-        if not self._is_ours():
+        if not self.is_launched():
             raise BackendError(f"{self.title} is not running here; call launch() first")
         return self._directory
 
@@ -120,7 +126,7 @@ class PrivateServer(ABC):
         :raises BackendError: it cannot be installed, found, or started.
         """
         with self._lock:
-            if self._is_ours():
+            if self.is_launched():
                 return
             self._forget()
             directory = _private_directory(self._place())
@@ -146,21 +152,40 @@ class PrivateServer(ABC):
             self.launch()
             deadline = time.monotonic() + self.patience
             while not self._answered:
-                self._answered = _answers(self._directory / SOCKET, deadline)
+                try:
+                    self._answered = answers(self._directory / SOCKET, deadline)
+                except RefusedError as error:
+                    raise self._failure(f"cannot work with its files: {error}") from error
                 if not self._answered:
                     if not self.is_alive():
                         raise self._failure("ended before it answered")
                     if time.monotonic() > deadline:
                         raise self._failure(f"did not answer for {self.patience:.0f} seconds")
                     time.sleep(0.003)
-            if not self.is_alive():
+            self.check(connecting=False)
+
+    def check(self, *, connecting: bool) -> None:
+        """Find out whether the server, which has answered, can still be connected to.
+
+        :param connecting: try it, as its supervisor may not have noticed yet that it has ended.
+        :raises BackendError: it cannot, and was stopped; says what it wrote.
+        """
+        with self._lock:
+            if not (self._answered and self.is_launched()):
+                return
+            socket = self._directory / SOCKET
+            if not self.is_alive() or (connecting and socket.exists() and refuses(socket)):
                 raise self._failure("has ended")
+            if not socket.exists():
+                raise self._failure(
+                    "has lost its socket, which somebody has removed, and was ended"
+                )
 
     def is_alive(self) -> bool:
         """Tell whether this process launched it and it has not ended."""
         process = self._process
         return (
-            self._is_ours()
+            self.is_launched()
             and process is not None
             and process.poll() is None
             and not (self._directory / "exit").exists()
@@ -170,7 +195,7 @@ class PrivateServer(ABC):
         """End the server and remove its directory; harmless when called again."""
         with self._lock:
             process = self._process
-            if process is None or not self._is_ours():
+            if process is None or not self.is_launched():
                 self._forget()
                 return
             atexit.unregister(self.stop)
@@ -193,8 +218,9 @@ class PrivateServer(ABC):
         *,
         stdin: BinaryIO | int = subprocess.DEVNULL,
         account: Account | None = None,
+        descriptors: Collection[int] = (),
     ) -> None:
-        """Run ``command``, as another user if one is given, until this process stops or dies."""
+        """Run ``command``, with ``descriptors`` open, until this process stops or dies."""
         self._directory = directory
         self._owner = os.getpid()
         self._answered = False
@@ -202,12 +228,13 @@ class PrivateServer(ABC):
         try:
             with (directory / "log").open("ab") as log:
                 self._process = subprocess.Popen(  # noqa: S603
-                    ["/bin/sh", "-c", _SUPERVISOR, "sh", directory, self._signal, *command],
+                    ["/bin/sh", "-c", _SUPERVISOR, "sh", directory, *self._signals, *command],
                     stdin=stdin,
                     stdout=reader,
                     stderr=log,
                     cwd=directory,
                     start_new_session=True,  # Ctrl-C is for us to handle
+                    pass_fds=descriptors,
                     user=account and account.uid,
                     group=account and account.gid,
                     extra_groups=account and (),
@@ -218,7 +245,8 @@ class PrivateServer(ABC):
         finally:
             os.close(reader)
 
-    def _is_ours(self) -> bool:
+    def is_launched(self) -> bool:
+        """Tell whether this process launched it, though it may have ended since."""
         return self._process is not None and self._owner == os.getpid()
 
     def _forget(self) -> None:
@@ -241,31 +269,3 @@ def _private_directory(parent: Path | None) -> Path:
         directory.rmdir()
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
     return directory
-
-
-def _answers(path: Path, deadline: float) -> bool:
-    """Tell whether the server at a socket answers a query, in PostgreSQL's protocol 3.0."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(max(deadline - time.monotonic(), 0.1))
-        try:
-            client.connect(os.fspath(path))
-            client.sendall(struct.pack("!II", len(_STARTUP) + 8, 3 << 16) + _STARTUP)
-            with client.makefile("rb") as answers:
-                if not _reads_until_ready(answers):
-                    return False
-                client.sendall(b"Q" + struct.pack("!I", 13) + b"SELECT 1\0")
-                answered = _reads_until_ready(answers)
-                client.sendall(b"X" + struct.pack("!I", 4))
-                answers.read()  # until it is done with us
-                return answered
-        except OSError:
-            return False
-
-
-def _reads_until_ready(answers: BinaryIO) -> bool:
-    while len(header := answers.read(5)) == 5:
-        kind, length = struct.unpack("!cI", header)
-        answers.read(length - 4)
-        if kind in b"ZE":
-            return bool(kind == b"Z")
-    return False

@@ -21,6 +21,7 @@ _OWNER = "owner.sqlite"
 _MARK = int.from_bytes(b"dbtc", "big")  # SQLite's application_id of the owner file
 _OURS = re.compile(r"(owner|\d+)\.sqlite(-wal|-shm|-journal)?")
 _GRACE = 60.0  # seconds in which the owner of a new directory has surely locked it
+_DAY = 24 * 60 * 60  # newer than that is what was made before the clock was set back
 
 
 class ScratchDirectory:
@@ -35,9 +36,13 @@ class ScratchDirectory:
     def __init__(self, parent: Path) -> None:
         self.path = _new_directory(parent)
         self._pid = os.getpid()
-        self._lock = _connect(self.path)
-        self._lock.execute(f"PRAGMA application_id = {_MARK}")
-        self._lock.execute("BEGIN EXCLUSIVE")
+        try:
+            self._lock = _connect(self.path)
+            self._lock.execute(f"PRAGMA application_id = {_MARK}")
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise _not_created(parent, error) from error
         call_at_exit(self.remove)
         for other in abandoned(parent):
             sweep(other)
@@ -74,10 +79,14 @@ def _new_directory(parent: Path) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     except OSError as error:
-        raise BackendError(
-            f"Cannot create test databases in {parent}: {error.strerror}.\n"
-            "  To fix this, name an existing directory that you may write to, or use sqlite://"
-        ) from error
+        raise _not_created(parent, error.strerror) from error
+
+
+def _not_created(parent: Path, reason: object) -> BackendError:
+    return BackendError(
+        f"Cannot create test databases in {parent}: {reason}.\n"
+        "  To fix this, name an existing directory with room that you may write to, or use sqlite://"
+    )
 
 
 def abandoned(parent: Path) -> list[Path]:
@@ -95,8 +104,8 @@ def _under_lock(directory: Path, action: Callable[[], object]) -> bool:
     if directory.is_symlink() or not (directory / _OWNER).is_file():
         return False
     try:
-        old = time.time() - directory.stat().st_mtime > _GRACE
-        if old and all(_OURS.fullmatch(name) for name in os.listdir(directory)):
+        new = -_DAY <= time.time() - directory.stat().st_mtime <= _GRACE
+        if not new and all(_OURS.fullmatch(name) for name in os.listdir(directory)):
             with closing(_connect(directory)) as owner:
                 owner.execute("BEGIN EXCLUSIVE")
                 if owner.execute("PRAGMA application_id").fetchone()[0] == _MARK:

@@ -8,15 +8,19 @@ import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from ..exceptions import BackendError, DBTestCaseError, OptionError
-from .base import Backend, build_on, shown
+from .base import Backend, shown
+from .engine_around import build_on
+from .losses import cut_off, hears_something
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect, Engine
@@ -28,11 +32,17 @@ PREFIX = "dbtestcase"
 
 #: Seconds that a server may take to answer at first, unless the URL has a ``connect_timeout``.
 PATIENCE = 10
+#: Seconds that a statement waits for a lock in a database of ours, unless its connection has set
+#: another limit.
+LOCK_WAIT = 10
 _TIMEOUT = "connect_timeout"
 
 
 class ServerBackend(Backend):
     """A server, at the database in the URL: a door, beside which others are created."""
+
+    #: Those of the URL that dbtestcase documents; drivers know more.
+    parameters: ClassVar[Sequence[str]] = (_TIMEOUT,)
 
     #: The drivers that know ``connect_timeout``.
     timed_drivers: ClassVar[Collection[str]]
@@ -94,12 +104,14 @@ class ServerBackend(Backend):
         finally:
             connection.close()
 
-    def _aim(self, dialect: Dialect, record: object, positional: Any, named: Any) -> None:
+    def _aim(self, dialect: Dialect, record: object, positional: Any, named: Any) -> Any:
+        """Let a new connection lead where it should; return it, or None to have it made."""
         target, self._aimed.target = getattr(self._aimed, "target", None), None
         named.update(self.connect_arguments(dialect))
         if target is not None:
             _, instead = dialect.create_connect_args(self.url.set(database=target.name))
-            named.update(instead, **self.schema_arguments(dialect, target.schemas))
+            named.update(instead, **self.target_arguments(dialect, target))
+        return None
 
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
         """Return what the driver needs to be told, beside what the URL says."""
@@ -107,8 +119,8 @@ class ServerBackend(Backend):
             return {}
         return {_TIMEOUT: PATIENCE}
 
-    def schema_arguments(self, dialect: Dialect, schemas: Sequence[str]) -> dict[str, Any]:
-        """Return what makes a driver's connection look into ``schemas``, where there are such."""
+    def target_arguments(self, dialect: Dialect, target: Target) -> dict[str, Any]:
+        """Return what a driver's connection to ``target`` sets beside the name of the database."""
         return {}
 
     @property
@@ -117,14 +129,11 @@ class ServerBackend(Backend):
 
         :raises BackendError: the server cannot be reached.
         """
-        if self._pid != os.getpid():
-            self._disown()
-            self._pid, self.token = os.getpid(), secrets.token_hex(4)
-            self._lock = threading.RLock()
-            self._door = None
+        self.leave_to_parent()
         if self._door is not None and self._door.invalidated:  # the server has closed it
             self._door.close()
             self._door = None
+            self._note_loss()
         if self._door is None:
             self._door = self._connect_to_door()
             try:
@@ -135,16 +144,41 @@ class ServerBackend(Backend):
                 raise
         return self._door
 
+    def notice_loss(self) -> None:
+        """Open the door again if the server has closed it."""
+        if self.is_open():
+            with self._lock:
+                door = self.door
+                if hears_something(door.connection.dbapi_connection):
+                    try:
+                        door.exec_driver_sql("SELECT 1")
+                    except DBAPIError:
+                        door.invalidate()
+                _ = self.door
+
+    def _note_loss(self) -> None:
+        """Count it, as others may have taken this process for dead, and what it made for theirs."""
+        self.losses += 1
+
+    def leave_to_parent(self) -> None:
+        """Let go of what this process was forked with, if that is new to it."""
+        if self._pid != os.getpid():
+            self._disown()
+            self._pid, self.token = os.getpid(), secrets.token_hex(4)
+            self._lock = threading.RLock()
+            self._door = None
+
     def _disown(self) -> None:
         """Let go of what we were forked with, without a word to the server of our parent."""
         inherited, self._opened = self._opened, weakref.WeakSet()
-        for connection in [*inherited]:
-            if hasattr(connection, "fileno") and not connection.closed:
-                with open(os.devnull, "rb") as nothing:
-                    os.dup2(nothing.fileno(), connection.fileno())
-                connection.close()
+        opened = [one for one in inherited if not getattr(one, "closed", False)]
+        for connection in opened:
+            cut_off(connection)
         if self._door is not None:
             self._door.invalidate()
+        for connection in opened:
+            with suppress(Exception):  # it was the door's
+                connection.close()
 
     def _connect_to_door(self) -> Connection:
         with self.reaching(self.url.database):
@@ -173,10 +207,13 @@ class ServerBackend(Backend):
 
     def remedy(self, reason: str) -> str:
         """Return what to do if the server, or its absence, is the ``reason`` not to connect."""
-        return (
-            "start the server, or correct the user, password, host or database in the option "
-            "database or in DBTESTCASE_DATABASE"
-        )
+        place = "in the option database or in DBTESTCASE_DATABASE"
+        for name in self.url.query:
+            if f"'{name}'" in reason or f'"{name}"' in reason:
+                near = get_close_matches(name, self.parameters, n=1)
+                change = f"write {near[0]} instead of {name}" if near else f"leave out {name}"
+                return f"{change} {place}"
+        return f"start the server, or correct the host, port, user, password or database {place}"
 
     def new_name(self) -> str:
         """Return a name for a database of this process."""
@@ -210,8 +247,9 @@ class ServerBackend(Backend):
         return self._pid == os.getpid() and self._door is not None
 
     def close(self) -> None:
-        if self.is_open():
-            self.door.close()
+        if self._door is not None and self.is_open():
+            with suppress(DBAPIError):  # the server has closed it
+                self._door.close()
             self._door = None
 
 

@@ -18,7 +18,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 
 from ..exceptions import OptionError
-from .base import Backend, Database, DriverPackage, Features, build_on, shown
+from .base import Backend, Database, DriverPackage, Features, shown
+from .engine_around import build_on
 from .kept import kept_files
 from .leftover import Leftover
 from .scratch import ScratchDirectory, abandoned, sweep, writable
@@ -42,7 +43,6 @@ class SQLiteBackend(Backend):
     title = "SQLite"
     features = Features(
         isolations=frozenset({"transaction", "truncation", "template"}),
-        keeps_copies=True,
     )
     sync_drivers = (DriverPackage("pysqlite", "sqlite3", "install a Python with sqlite3"),)
     async_drivers = (

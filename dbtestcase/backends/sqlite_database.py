@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import suppress
@@ -27,6 +28,7 @@ class SQLiteDatabase:
 
     def __init__(self, path: Path | None, *, foreign_keys: bool) -> None:
         self.path = path
+        self._process = os.getpid()
         self._foreign_keys = foreign_keys
         self._lock = threading.RLock()
         self._dropped = False
@@ -87,7 +89,7 @@ class SQLiteDatabase:
             self._dropped = True
             self.disconnect()
         self.connection.close()
-        if self.path is not None:
+        if self.path is not None and self._process == os.getpid():  # else it is its parent's
             for suffix in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect
 
-from .diagnostics import Constraint, Diagnostics, Failed, Kind, Plan, explained, is_called, sql_of
+from .diagnostics import (
+    Blocked,
+    Constraint,
+    Diagnostics,
+    Failed,
+    Holder,
+    Kind,
+    Plan,
+    explained,
+    is_called,
+    sql_of,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -22,6 +33,7 @@ _KINDS: dict[str, Kind] = {
     "CHECK": "check",
     "FOREIGN KEY": "foreign key",
 }
+_NO_TABLE = "no such table: "
 _REPLAY = "dbtestcase_replay"
 _KEY_COLUMNS = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'
 _INDEX = re.compile(
@@ -40,6 +52,8 @@ _COLUMNS = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
 class SQLiteDiagnostics(Diagnostics):
     """SQLite names columns rather than constraints, and of foreign keys says nothing."""
 
+    lock_limit = "five seconds, or as long as PRAGMA busy_timeout says"
+
     def violated(self, error: Any, failed: Failed | None) -> list[Constraint]:
         found = _FAILED.fullmatch(str(error)) if isinstance(error, sqlite3.IntegrityError) else None
         if found is None:
@@ -53,6 +67,19 @@ class SQLiteDiagnostics(Diagnostics):
             return [Constraint(kind, name=what.removeprefix("index ").strip("'"))]
         places = [place.rpartition(".") for place in what.split(", ")]
         return [Constraint(kind, table=places[0][0], columns=tuple(name for *_, name in places))]
+
+    def lacks_table(self, error: Any) -> bool:
+        return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NO_TABLE)
+
+    def is_blocked(self, error: Any) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0)  # of which the last byte is the primary one
+        return code & 0xFF == sqlite3.SQLITE_BUSY
+
+    def holders(
+        self, blocked: Blocked, others: Collection[Any], ask: Callable[[str], Sequence[Any]]
+    ) -> list[Holder]:
+        """Return the writers: in WAL mode nobody else is waited for."""
+        return [Holder(one, one.wrote) for one in others if one.in_transaction]
 
     def plan(
         self, connection: Connection, statement: Any, index: str, tables: Collection[str]

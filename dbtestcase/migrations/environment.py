@@ -13,8 +13,9 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
+from ..event_loop import running_loop
 from ..exceptions import DBTestCaseError, OptionError
-from ..lending import Loan, lending
+from ..lending import IN_THREAD, Loan, lending
 from ..logging_state import logging_kept
 from .reports import describe
 from .source import MigrationSource
@@ -85,6 +86,8 @@ class Environment:
             if self._step is not None or not isinstance(error, DBTestCaseError):
                 error.add_note(describe(error, self._step, self._env_py))
             raise
+        if not self._has_run and self._loan.is_missed:
+            raise self._wrong(*IN_THREAD)
         if not self._has_run:
             raise self._wrong("did not call context.run_migrations()", "let it do so")
 
@@ -137,17 +140,9 @@ def outside_of_loops(function: Callable[[], Any]) -> Any:
 
     An ``env.py`` that calls ``asyncio.run()`` would be refused that here.
     """
-    if not _loop_is_running():
+    if running_loop() is None:
         return function()
     if in_greenlet():
         return await_only(asyncio.to_thread(function))
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(copy_context().run, function).result()
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

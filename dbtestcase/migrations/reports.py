@@ -26,7 +26,7 @@ def describe(error: BaseException, step: RevisionStep | None, env_py: str) -> st
     """
     if step is None:
         hint = _NO_CONTEXT if str(error).startswith("Working outside of application") else ""
-        return f"Raised while {_line(error, env_py)} was running.{hint}"
+        return f"Raised by env.py, at\n{_line(error, env_py)}{hint}"
     script = step.revision
     direction = "upgrade" if step.is_upgrade else "downgrade"
     lines = [f"Raised by the {direction} of revision {named(script)},", _line(error, script.path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
 from ..exceptions import OptionError, UsageError
-from ..wording import suggestion
+from ..wording import counted, limited, suggestion
 from .environment import run
 from .source import MigrationSource
 
@@ -65,7 +66,10 @@ class MigrationsSchema:
             revision = self._script(revision).revision
 
         def steps(heads: tuple[str, ...], context: MigrationContext) -> list[RevisionStep]:
-            return _steps(self.source.scripts, revision, heads)
+            try:
+                return _steps(self.source.scripts, revision, heads)
+            except CommandError as error:  # such as of more steps than there are
+                raise UsageError(f"{self.source.title}: {error}") from None
 
         run(self.source, connection, steps, target=revision)
 
@@ -131,7 +135,7 @@ class MigrationsSchema:
         run(self.source, connection, steps, commits_each=True)
 
     def _needed(self) -> list[Script]:
-        with self.source.on_path():
+        with self.source.on_path(), self.source.explaining():
             return [step.revision for step in _steps(self.source.scripts, self.revision, ())]
 
     def _known(self) -> list[str]:
@@ -150,11 +154,27 @@ class MigrationsSchema:
             with self.source.on_path():
                 script: Script | None = scripts.get_revision(revision)
         except CommandError as error:
-            hint = suggestion(revision, known, "there is")
-            raise UsageError(f"{self.source.title}: {error}; {hint}") from None
+            what = _ambiguity(revision, known) or (
+                f"{error}; {suggestion(revision, known, 'there is')}"
+            )
+            raise UsageError(f"{self.source.title}: {what}") from None
         if script is None:
             raise UsageError(f"{self.source.title}: {revision!r} is no revision")
         return script
+
+
+def _ambiguity(revision: str, known: list[str]) -> str:
+    """Return what is wrong with ``revision`` if it stands for several, else nothing."""
+    if two := re.fullmatch(r"([^@]+?)(?::|(?=[+-]))(.+)", revision):
+        return (
+            f"migrate_to takes one revision, and {revision!r} has two.\n"
+            f"  To fix this, write two calls: migrate_to({two[1]!r}) and migrate_to({two[2]!r})"
+        )
+    meant = [one for one in known if one.startswith(revision)]
+    if len(meant) < 2:
+        return ""
+    listed = ", ".join(limited(meant))
+    return f"{counted(len(meant), 'revision')} begin with {revision!r}: {listed}; write more of it"
 
 
 _LEFT_SOMETHING = """\

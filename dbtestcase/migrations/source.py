@@ -20,6 +20,7 @@ from alembic.util import CommandError, coerce_resource_to_filename
 from ..code_digest import code_digest
 from ..exceptions import OptionError
 from .reading import fix_of, read_revisions
+from .reports import named
 
 #: What says where files are, not what is in them, or is asked when revisions are written.
 _NOT_CONTENT = {
@@ -124,6 +125,17 @@ class MigrationSource:
         except CommandError as error:
             explained = OptionError(f"{self.title}: {error}{fix_of(str(error))}")
             raise explained.with_traceback(error.__traceback__) from None
+        except AttributeError as error:
+            if error.name not in ("upgrade", "downgrade"):
+                raise
+            for script in self._revisions or ():
+                if script.module is error.obj:
+                    raise OptionError(
+                        f"{self.title}: revision {named(script)} has no {error.name}(), in\n"
+                        f'File "{script.path}"\n'
+                        "  To fix this, write it, with pass in it if there is nothing to do"
+                    ) from None
+            raise
 
     def _read(self) -> None:
         before = list(sys.path)

@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from sqlalchemy.util import await_only
 
 from dbtestcase import UsageError
+from dbtestcase.assertions.pending import AsyncBlock, Block
 
 
 class Base(DeclarativeBase):
@@ -113,7 +114,7 @@ class Shop:
     @contextmanager
     def block(self, manager: Any) -> Iterator[Any]:
         """Enter what an assertion returned, which in the async test case is for ``async with``."""
-        if hasattr(manager, "__enter__"):
+        if not isinstance(manager, AsyncBlock):
             with manager as entered:
                 yield entered
             return
@@ -142,7 +143,7 @@ class Shop:
         """Return what is said of wrong use, by the assertion or the block that it is about."""
         with self.assertRaises(UsageError) as raised:
             made = assertion(*args, **kwargs)
-            if hasattr(made, "__aenter__") or hasattr(made, "__enter__"):
+            if isinstance(made, (Block, AsyncBlock)):
                 with self.block(made):
                     pass
             self.check(made)

@@ -1,4 +1,4 @@
-"""What is written after a test has ended and before the set-up of the next."""
+"""What is written after a test has ended and before the set-up of the next, or in setUpClass."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def outside(case: Any, action: Any) -> None:
 def commit(case: Any) -> None:
     with case.app_engine.begin() as connection:
         connection.execute(insert(User).values(name=case._testMethodName))
+
+
+def spoil(case: Any) -> None:
+    """Let the database be rebuilt, as after a transaction that was ended behind the test's back."""
+    case._dbtestcase_databases().by_alias["default"].sandbox.intact = False
 
 
 def roll_back(case: Any) -> None:
@@ -56,7 +61,10 @@ def class_of(colour: Any, isolation: str, before: dict[str, Any]) -> Any:
     return inner_class
 
 
-EACH = [(colour, isolation) for colour in (Sync, Async) for isolation in sorted(ISOLATIONS)]
+EACH = [
+    *((Sync, isolation) for isolation in sorted(ISOLATIONS)),
+    *((Async, isolation) for isolation in sorted({"transaction", "truncation"} & ISOLATIONS)),
+]
 
 
 class BetweenTests(TestCase):
@@ -102,3 +110,56 @@ class BetweenTests(TestCase):
                 case.reset_sequences = True
                 case.expected = ["alice", "test_1"]
                 inner.passed(self, inner.run(case), 3)
+
+
+class LostWithTheDatabase(TestCase):
+    def class_of(self, colour: Any, write: Any) -> Any:
+        """Return a class whose set-up does ``write``, and after whose first test all is rebuilt."""
+
+        def set_up_class(cls: Any) -> None:
+            super(inner_class, cls).setUpClass()
+            write(cls)
+
+        async def async_set_up_class(cls: Any) -> None:
+            await greenlet_spawn(write, cls)
+
+        def fail(case: Any) -> None:
+            case.assertEqual(case.names(), ["alice", "set-up"])
+
+        is_sync = colour is Sync
+        hook = set_up_class if is_sync else async_set_up_class
+        namespace = {
+            "setUpClass" if is_sync else "asyncSetUpClass": classmethod(hook),
+            "test_1_spoils_it": spoil,
+            "test_2_fails": fail,
+            "test_3_passes": lambda case: case.assertEqual(case.names(), ["alice"]),
+        }
+        inner_class = type("Inner", (Behaviour, colour), namespace)
+        return inner_class
+
+    def test_failures_say_what_is_gone_with_the_line_that_wrote_it(self) -> None:
+        def write(cls: Any) -> None:
+            with cls.app_engine.begin() as connection:
+                connection.execute(insert(User).values(name="set-up"))
+
+        for colour in (Sync, Async):
+            with self.subTest(colour=colour.__name__):
+                result = inner.run(self.class_of(colour, write))
+                self.assertEqual(result.testsRun, 3)
+                [(_, failed)] = result.failures + result.errors
+                self.assertIn("What setUpClass had written is gone", failed)
+                self.assertRegex(failed, r"rebuilt after .*Inner\.test_1_spoils_it\.")
+                self.assertRegex(failed, r"INSERT INTO users.*\n +at \S+test_between_tests\.py:\d+")
+                self.assertIn("To fix this, write it in setUpTestData", failed)
+
+    def test_nothing_is_said_where_nothing_was_committed(self) -> None:
+        def read(cls: Any) -> None:
+            with cls.app_engine.connect() as connection:
+                connection.execute(insert(User).values(name="bob"))
+                connection.rollback()
+                connection.scalars(select(User.name)).all()
+
+        for colour in (Sync, Async):
+            with self.subTest(colour=colour.__name__):
+                [(_, failed)] = inner.run(self.class_of(colour, read)).failures
+                self.assertNotIn("setUpClass had written", failed)

@@ -113,6 +113,8 @@ class AllChanges(Shop):
             ("is no dictionary; write for example {User: +1}, or {} for no change", Account),
             ("'accounts' is no dictionary; write for example {User: +1}", "accounts"),
             ("None is no dictionary; write for example {User: +1}", None),
+            ("inserted='1' is no number of rows; wr", {Account: Changes(inserted="1")}),  # type: ignore[arg-type]
+            ("example Changes(deleted=1)", {Account: Changes(updated=2, deleted=-1)}),
         ]:
             self.assertIn(message, self.misuse(self.assertDatabaseChanges, expected))
 

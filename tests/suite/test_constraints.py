@@ -280,6 +280,16 @@ files = Table(
     Column("code", String(100), unique=True),
     Column("size", Integer),
 )
+shelves, archived = (
+    Table(
+        "shelves",
+        _archive,
+        Column("id", Integer, primary_key=True),
+        Column("label", String(100), unique=True),
+        schema=schema,
+    )
+    for schema in ("public", "archive")
+)
 
 
 class ConstraintsOfAnotherSchema(Shop):
@@ -296,6 +306,33 @@ class ConstraintsOfAnotherSchema(Shop):
     @classmethod
     def setUpTestData(cls, session: Session) -> None:
         session.execute(insert(files).values(id=1001, code="a", size=1))
+        for table in (shelves, archived):
+            session.execute(insert(table).values(label="a"))
+
+    def test_violated_of_tables_with_the_same_name(self) -> None:
+        here, there = (insert(table).values(label="a") for table in (shelves, archived))
+        for statement, names in (
+            (here, ("shelves.label", "public.shelves.label", "shelves_label_key")),
+            (there, ("archive.shelves.label", "archive.shelves_label_key")),
+        ):
+            for name in names:
+                with self.block(self.assertConstraintViolated(name)):
+                    self.sql(statement)
+        for statement, violated, others in (
+            (here, "shelves_label_key, also called shelves.label", ("archive.shelves.label",)),
+            (
+                there,
+                "archive.shelves_label_key, also called archive.shelves.label",
+                ("shelves.label", "public.shelves.label", "shelves_label_key"),
+            ),
+        ):
+            for name in others:
+                block = self.assertConstraintViolated(name)
+                lines = self.block_failure(block, lambda sql=statement: self.sql(sql)).splitlines()  # type: ignore[misc]
+                self.assertEqual(
+                    lines[:2],
+                    [f"Another constraint was violated, expected {name}:", f"  {violated}"],
+                )
 
     def test_violated(self) -> None:
         again = insert(files).values(code="a")

@@ -8,7 +8,7 @@ from unittest import TestCase
 from sqlalchemy.util import await_only
 
 from .. import inner
-from .behaviour import BACKEND, Async, Behaviour
+from .behaviour import BACKEND, Async, Behaviour, Sync
 
 
 async def execute(driver: Any, sql: str) -> None:
@@ -17,6 +17,10 @@ async def execute(driver: Any, sql: str) -> None:
     else:
         async with driver.cursor() as cursor:
             await cursor.execute(sql)
+
+
+def clean(case: Any) -> None:
+    case.assertEqual(case.names(), ["alice"])
 
 
 class Ended(TestCase):
@@ -28,9 +32,6 @@ class Ended(TestCase):
             driver = case.own_connection.connection.driver_connection
             for sql in statements:
                 await_only(execute(driver, sql))
-
-        def clean(case: Any) -> None:
-            case.assertEqual(case.names(), ["alice"])
 
         tests = {"test_1": clean, "test_2_ends": test_2_ends, "test_3": clean}
         case = type("Inner", (Behaviour, Async), tests)
@@ -51,3 +52,15 @@ class Ended(TestCase):
 
     def test_by_commit_and_another_one_is_begun(self) -> None:
         self.check("COMMIT", "BEGIN")
+
+    def test_in_a_class_whose_connection_is_older_than_that_of_an_async_one(self) -> None:
+        def ends(case: Any) -> None:
+            case.register("bob")
+            link = case._dbtestcase_databases().by_alias["default"].sandbox.link
+            link.call(link.control, ["COMMIT"])
+
+        pairs = ((Sync, clean), (Async, clean), (Sync, ends), (Sync, clean))
+        cases = [type("Inner", (Behaviour, colour), {"test_it": test}) for colour, test in pairs]
+        result = inner.run(*cases)
+        self.assertIn("TransactionEndedError", inner.only_error(self, result))
+        self.assertEqual(result.testsRun, 4)

@@ -9,13 +9,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
-from sqlalchemy import insert, literal_column, select
+from sqlalchemy import insert, literal_column, select, text
 from sqlalchemy.orm import Session
+from sqlalchemy.util import await_only
 
 from dbtestcase import UsageError
 
@@ -122,6 +124,40 @@ class Queries(Behaviour):
             self.own_session.execute(insert(User).values(name="bob"))
         self.own_session.commit()
 
+    def test_savepoints_of_assertions_do_not_count(self) -> None:
+        for work in (lambda: self.own_session.execute(select(User)), lambda: None):
+            work()  # begins a transaction, or does not
+            with self.assertNumQueries(1), self.violated("users.name"):
+                self.own_session.execute(text("INSERT INTO users (age) VALUES (1)"))
+            self.own_session.rollback()
+
+    @contextmanager
+    def violated(self, name: str) -> Iterator[None]:
+        block: Any = self.assertConstraintViolated(name)
+        if isinstance(self, Sync):
+            with block:
+                yield
+            return
+        await_only(block.__aenter__())
+        try:
+            yield
+        except Exception as error:
+            await_only(block.__aexit__(type(error), error, error.__traceback__))
+
+    def test_rows_that_are_inserted_at_once(self) -> None:
+        def insert_two(*names: str) -> None:
+            self.own_session.add_all([User(name=name) for name in names])
+            self.own_session.flush()
+
+        with self.assertMaxQueries(2) as statements:
+            insert_two("bob", "carl")
+        self.assertEqual({one.times for one in statements}, {1})
+        self.fails(
+            r"executed, none expected:\n  1\. INSERT INTO users .*'dora'",
+            self.assertNoQueries(),
+            lambda: insert_two("dora", "eve"),
+        )
+
     def test_many_queries_are_cut(self) -> None:
         def select_numbers(connection: Any, count: int) -> None:
             for number in range(count):
@@ -224,13 +260,15 @@ class Failures(TestCase):
         for opens, _ in kept:
             with self.subTest(opens):
                 self.assertEqual(_queried(opens), "alice 30 bob")
+        self.assertEqual(output.count("The database is kept, as it was then. To"), len(CASES))
 
     def test_under_pytest(self) -> None:
-        options = ("-q", "-rP", "-o", "filterwarnings=default")
+        options = ("-q", "-rP", "-o", "filterwarnings=default", "-p", "xdist")
         tests = ("-k", "AsyncTransaction and not sub_tests", "tests/suite/failing.py")
-        output = self.run_failing(
-            "pytest", *options, *tests, DBTESTCASE_KEEP="1", DBTESTCASE_SQL="all"
-        )
+        variables = {"DBTESTCASE_KEEP": "1", "DBTESTCASE_SQL": "all"}
+        # Of all plugins, which take seconds to import, only that of setup.cfg's options.
+        variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        output = self.run_failing("pytest", *options, *tests, **variables)
         [[opens, remove]] = KEPT.findall(output.replace("\nE  ", "\n"))
         self.addCleanup(subprocess.run, shlex.split(remove), cwd=ROOT, check=True)
         self.assertIn("    users: 1 inserted, 1 updated\n", output)
@@ -253,7 +291,7 @@ def _queried(opens: str) -> str:
         command, cwd=ROOT, input=f"{query};", check=False, capture_output=True, text=True
     )
     words = re.findall(r"\w+", ran.stdout)
-    return " ".join(word for word in words if word in {"alice", "bob", "30"}) or ran.stderr
+    return " ".join(word for word in words if word in {"alice", "bob", "carl", "30"}) or ran.stderr
 
 
 class SyncTransaction(Queries, Sync): ...

@@ -58,7 +58,10 @@ class LazyLoads(unittest.TestCase):
             user = (await session.scalars(select(User))).one()
             _ = user.posts
 
-        self.reads(self.failure(load), "User.posts", "selectinload(User.posts)", "awaitable_attrs")
+        for self.isolation in sorted({"transaction", "truncation"} & ISOLATIONS):
+            with self.subTest(self.isolation):
+                text = self.failure(load)
+                self.reads(text, "User.posts", "selectinload(User.posts)", "awaitable_attrs")
 
     def test_column_that_has_expired(self) -> None:
         async def load(session: AsyncSession) -> None:
@@ -95,9 +98,3 @@ class LazyLoads(unittest.TestCase):
             session.sync_session.scalars(select(User)).one()
 
         self.assertNotIn("had to be loaded", self.failure(load))
-
-
-if "truncation" in ISOLATIONS:
-
-    class LazyLoadsUnderTruncation(LazyLoads):
-        isolation = "truncation"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import unittest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,6 +159,11 @@ class Migrations(MigrationTestCase):
         self.migrate_to("base")
         self.assertEqual(self.tables(), set())
 
+    def test_more_steps_than_there_are(self) -> None:
+        self.migrate_to("a1")
+        with self.assertRaisesRegex(UsageError, "-5 didn't produce 5 migrations"):
+            self.migrate_to("-5")
+
     def tables(self) -> set[str]:
         with self.engine.connect() as connection:
             return {*inspect(connection).get_table_names()} - {"alembic_version"}
@@ -253,6 +259,25 @@ class Differences(unittest.TestCase):
 
             def test(self) -> None:
                 self.assertSchemaMatchesModels(exclude=["books", "authors.*"])
+
+        inner.passed(self, inner.run(Case), 1)
+
+    def test_exclusions_that_are_misspelt(self) -> None:
+        class Case(DatabaseTestCase):
+            metadata = library
+
+            def test(self) -> None:
+                self.assertSchemaMatchesModels(exclude=["spatial_ref_sys", "books", "nothing_*"])
+                for wrong, message in (
+                    ("boks", "exclude has 'boks'; did you mean 'books'?"),
+                    (
+                        "authors.fist_name",
+                        "has 'authors.fist_name'; did you mean 'authors.first_name'?",
+                    ),
+                    (5, '5 is no pattern of names; write for example "legacy_*"'),
+                ):
+                    with self.assertRaisesRegex(UsageError, re.escape(message)):
+                        self.assertSchemaMatchesModels(exclude=[wrong])  # type: ignore[list-item]
 
         inner.passed(self, inner.run(Case), 1)
 

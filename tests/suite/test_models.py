@@ -47,7 +47,7 @@ class Models(Shop):
     def test_soft_deleted(self) -> None:
         self.check(self.assertSoftDeleted(self.bob))
         self.check(self.assertSoftDeleted(Account, name="bob"))
-        self.check(self.assertSoftDeleted(Account, name="alice", column="profile"))
+        self.check(self.assertSoftDeleted(Account, name="alice", column="balance"))
         self.sql(update(Order).values(is_deleted=True))
         for target in (Order, "orders", Order.__table__):
             self.check(self.assertSoftDeleted(target))
@@ -89,6 +89,13 @@ class Models(Shop):
             self.assertIn(
                 "did you mean 'deleted_at'?", self.misuse(assertion, Account, column="delete_at")
             )
+            for column in ("name", "profile", "orders", "id"):
+                self.assertEqual(
+                    self.misuse(assertion, Account, column=column),
+                    f"{column} of accounts is neither a boolean nor a time that may be NULL, so "
+                    "that it marks no row as deleted; did you mean 'deleted_at'?",
+                )
+            self.assertIn("is neither", self.misuse(assertion, "items", column="product"))
             self.assertIn(
                 "this Account has no primary key", self.misuse(assertion, Account(email="x"))
             )

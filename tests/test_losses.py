@@ -1,0 +1,318 @@
+"""Connections that the server closes between two test classes: the next one works."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import unittest
+from typing import Any
+from unittest import mock
+
+from psycopg import OperationalError, connect
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from dbtestcase.backends import backend_for
+from dbtestcase.backends.postgres_binaries import (
+    find_binaries,
+    unprivileged_account,
+    within_reach,
+)
+from dbtestcase.backends.postgres_data import initialised
+from dbtestcase.provision import provisioner
+
+from . import inner, mysql, test_postgres_server
+from .faults import reporting, tried
+from .models import Base, User
+from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
+from .test_postgres_server import needs_it, until
+
+EACH = ("transaction", "truncation", "template")
+
+
+class Sync(DatabaseTestCase):
+    metadata = Base.metadata
+
+    @classmethod
+    def setUpTestData(cls, session: Session) -> None:
+        session.add(User(name="alice"))
+
+    def test(self) -> None:
+        self.session.add(User(name="bob"))
+        self.session.commit()
+        self.assertDatabaseCount(User, 2)
+
+
+class Async(AsyncDatabaseTestCase):
+    metadata = Base.metadata
+
+    async def test(self) -> None:
+        self.session.add(User(name="bob"))
+        await self.session.commit()
+        await self.assertDatabaseCount(User, 1)
+
+
+def case(base: Any, url: str, isolation: str, **attributes: Any) -> Any:
+    return type("Case", (base,), {"database": url, "isolation": isolation, **attributes})
+
+
+def cases(count: int, *args: Any, **attributes: Any) -> list[Any]:
+    return [case(*args, **attributes) for _ in range(count)]
+
+
+class Losses:
+    """What all servers have in common."""
+
+    url: str
+
+    def lose(self) -> None:
+        """Let the server end the connection to the door."""
+        self.end(self.number())
+
+    def number(self) -> int:
+        """Return what the server calls the connection to the door."""
+        raise NotImplementedError
+
+    def end(self, number: int) -> None:
+        """Let the server end a connection, and wait until it has."""
+        raise NotImplementedError
+
+    @tried("the server closes our own connection", "between two classes", "passes")
+    def test_between_two_classes(self: Any) -> None:
+        for isolation in EACH:
+            for base in (Sync, Async):
+                with self.subTest(isolation, base=base.__name__):
+                    before, *after = cases(3, base, self.url, isolation)
+                    inner.passed(self, inner.run(before), 1)
+                    self.lose()
+                    inner.passed(self, inner.run(*after), 2)
+
+    def test_that_is_not_noticed_before_something_is_asked_for(self: Any) -> None:
+        """As where a firewall forgets connections."""
+        backend = backend_for(self.url)
+        for isolation in EACH:
+            before, after = cases(2, Sync, self.url, isolation)
+            inner.passed(self, inner.run(before), 1)
+            with mock.patch.object(backend, "notice_loss"), self.subTest(isolation):
+                self.lose()
+                inner.passed(self, inner.run(after), 1)
+
+    def test_between_a_template_and_its_copy(self: Any) -> None:
+        backend = backend_for(self.url)
+        create = backend.create
+        lost: list[str] = []
+
+        def lose_and_create(original: Any, *, isolation: str = "") -> Any:
+            if isolation not in lost:
+                lost.append(isolation)
+                self.lose()
+            return create(original, isolation=isolation)
+
+        for isolation in EACH:
+            lost.clear()
+            provisioner.close()
+            with (
+                mock.patch.object(backend, "create", lose_and_create),
+                self.subTest(isolation),
+            ):
+                inner.passed(self, inner.run(*cases(2, Sync, self.url, isolation)), 2)
+                self.assertNotEqual(lost, [])
+
+    def test_in_a_test(self: Any) -> None:
+        for isolation in EACH:
+            tests = {"test": lambda this: self.lose(), "test_then": Sync.test}
+            with self.subTest(isolation):
+                inner.passed(self, inner.run(*cases(2, Sync, self.url, isolation, **tests)), 4)
+
+    def test_while_a_template_is_built(self: Any) -> None:
+        built: list[Any] = []
+        marker = secrets.token_hex(8)
+
+        def build(cls: Any, connection: Any) -> None:
+            connection.execute(text(f"SELECT '{marker}'"))
+            built.append(connection)
+            if len(built) == 1:
+                self.lose()
+
+        hook = {"setUpDatabase": classmethod(build)}
+        result = inner.run(*cases(2, Sync, self.url, "transaction", **hook))
+        self.assertEqual((len(result.errors), result.testsRun, len(built)), (1, 1, 2))
+        self.assertRegex(result.errors[0][1], "terminat|[Ll]ost|gone away")
+
+    def test_twice(self: Any) -> None:
+        """Who loses it again and again is told so."""
+        backend = backend_for(self.url)
+        template = backend.template
+
+        def lose_and_make(*args: Any, **kwargs: Any) -> Any:
+            _ = backend.door
+            self.lose()
+            return template(*args, **kwargs)
+
+        provisioner.close()
+        with mock.patch.object(backend, "template", lose_and_make):
+            result = inner.run(case(Sync, self.url, "transaction"))
+        self.assertRegex(inner.only_error(self, result), "terminat|[Ll]ost|gone away")
+        inner.passed(self, inner.run(case(Sync, self.url, "transaction")), 1)
+
+    def test_of_the_sandbox(self: Any) -> None:
+        """Its connection stays open for the next class of the same schema, and may be closed."""
+        numbers: list[int] = []
+
+        def test(this: Any) -> None:
+            numbers.append(this.session.scalar(text(self.own_number)))
+
+        one = case(Sync, self.url, "transaction", test=test)
+        inner.passed(self, inner.run(one), 1)
+        self.end(numbers[0])
+        inner.passed(self, inner.run(one), 1)
+        inner.passed(self, inner.run(one), 1)
+        self.assertEqual(len({*numbers}), 2)
+
+
+@needs_postgresql
+@reporting
+class OnPostgreSQL(Losses, unittest.TestCase):
+    title = "PostgreSQL"
+    url = POSTGRESQL
+    own_number = "SELECT pg_backend_pid()"
+
+    def number(self) -> int:
+        backend: Any = backend_for(self.url)
+        number: int = backend.door.exec_driver_sql(self.own_number).scalar()
+        return number
+
+    def end(self, number: int) -> None:
+        with postgresql_server(self.url) as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({number})")
+            there = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {number}"  # noqa: S608
+            assert until(lambda: connection.exec_driver_sql(there).scalar() == 0)
+
+    def test_of_which_the_server_has_not_heard(self) -> None:
+        """It holds the lock that says that this process lives, until we have it ended."""
+        inner.passed(self, inner.run(case(Sync, self.url, "truncation")), 1)
+        backend: Any = backend_for(self.url)
+        token, number = backend.token, self.number()
+        door = backend.door.connection.dbapi_connection
+        backend.door.connection.detach()  # still open, to the server's knowledge
+        self.addCleanup(door.close)
+        backend.door.invalidate()
+        inner.passed(self, inner.run(case(Sync, self.url, "truncation")), 1)
+        self.assertEqual(backend.token, token)
+        self.assertNotEqual(self.number(), number)
+
+
+@needs_mysql
+@reporting
+class OnMySQL(Losses, unittest.TestCase):
+    title = "MariaDB"
+    url = MYSQL
+    own_number = "SELECT CONNECTION_ID()"
+
+    def number(self) -> int:
+        backend: Any = backend_for(self.url)
+        number: int = backend.door.exec_driver_sql(self.own_number).scalar()
+        return number
+
+    def end(self, number: int) -> None:
+        mysql.query(f"KILL {number}")
+        there = "SELECT count(*) FROM information_schema.processlist WHERE id = %s"
+        assert until(lambda: mysql.query(there, number) == [(0,)])
+
+    def test_for_being_idle(self) -> None:
+        one = case(Sync, self.url, "transaction")
+        inner.passed(self, inner.run(one), 1)
+        backend: Any = backend_for(self.url)
+        number = self.number()
+        backend.door.exec_driver_sql("SET SESSION wait_timeout = 1")
+        there = "SELECT count(*) FROM information_schema.processlist WHERE id = %s"
+        self.assertTrue(until(lambda: mysql.query(there, number) == [(0,)]))
+        inner.passed(self, inner.run(one), 1)
+        self.assertNotEqual(self.number(), number)
+
+
+@needs_it
+@reporting
+class Restarts(unittest.TestCase):
+    """A PostgreSQL server that others run, which is started again between two classes."""
+
+    def setUp(self) -> None:
+        self.directory = self.enterContext(inner.directory())
+        self.account = unprivileged_account()
+        self.directory.chmod(0o755)
+        self.data = self.directory / "data"
+        self.data.mkdir(0o700)
+        if self.account is not None:
+            for path in (self.directory, self.data):
+                os.chown(path, self.account.uid, self.account.gid)
+        binaries = self.binaries = find_binaries()
+        if self.account is not None:
+            self.binaries = within_reach(binaries, self.directory, self.account)
+        cache = test_postgres_server.CACHE
+        archive = initialised(cache, binaries, self.account, self.directory.parent)
+        with archive.open("rb") as stdin:
+            self.run_as_account("tar", "-xf", "-", "-C", self.data, stdin=stdin).wait()
+        self.start()
+        self.addCleanup(self.stop)
+        self.addCleanup(provisioner.close)
+        self.url = f"postgresql://postgres@/postgres?host={self.directory}"
+
+    def run_as_account(self, *command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        account = self.account
+        return subprocess.Popen(
+            command,
+            cwd=self.directory,
+            user=account and account.uid,
+            group=account and account.gid,
+            extra_groups=account and (),
+            **options,
+        )
+
+    def start(self) -> None:
+        self.server = self.run_as_account(
+            *(self.binaries / "postgres", "-D", self.data, "-k", self.directory),
+            *("-c", "listen_addresses=", "-c", "fsync=off"),
+            stderr=subprocess.DEVNULL,
+        )
+        self.assertTrue(until(self.answers))
+
+    def answers(self) -> bool:
+        try:
+            self.query("SELECT 1")
+        except OperationalError:
+            return False
+        return True
+
+    def query(self, sql: str) -> list[Any]:
+        with connect(host=str(self.directory), user="postgres", autocommit=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.server.send_signal(how)
+        self.server.wait()
+
+    @tried("the server is started again", "between two classes", "passes", "PostgreSQL")
+    def test_all_isolations(self) -> None:
+        for isolation in EACH:
+            for base in (Sync, Async):
+                with self.subTest(isolation, base=base.__name__):
+                    before, *after = cases(3, base, self.url, isolation)
+                    inner.passed(self, inner.run(before), 1)
+                    self.stop()
+                    self.start()
+                    inner.passed(self, inner.run(*after), 2)
+        provisioner.close()
+        left = self.query("SELECT datname FROM pg_database WHERE datname LIKE 'dbtestcase%'")
+        self.assertRegex(" ".join(name for (name,) in left), "^(dbtestcase_template_[^ ]+ ?)+$")
+
+    def test_that_takes_longer_than_the_next_class_can_wait(self) -> None:
+        before, meanwhile, after = cases(3, Sync, self.url, "truncation")
+        inner.passed(self, inner.run(before), 1)
+        self.stop()
+        said = inner.only_error(self, inner.run(meanwhile))
+        self.assertIn("start the server", said)
+        self.start()
+        inner.passed(self, inner.run(after), 1)
