@@ -24,7 +24,8 @@ from dbtestcase.exceptions import BackendError
 
 from . import inner
 from .faults import reporting, tried
-from .test_postgres_server import MISSING, needs_it, new_cache, until
+from .test_postgres_server import MISSING, needs_it, new_cache
+from .waiting import PATIENCE, until
 
 if not MISSING:
     from dbtestcase.backends import pgserver
@@ -32,7 +33,6 @@ if not MISSING:
     from dbtestcase.backends.postgresql_use import today
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 120  # seconds, for a machine that does much else
 RUNNING, SHUT_DOWN = 6, 1
 
 

@@ -23,7 +23,7 @@ from dbtestcase.backends.dead_servers import (
 from dbtestcase.backends.private_server import PrivateServer
 
 from . import inner, test_pglite_server, test_postgres_server
-from .test_postgres_server import until
+from .waiting import until
 
 LAUNCH = """
 import sys

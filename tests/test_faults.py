@@ -25,10 +25,9 @@ from .faults import MODULES, Cell, declare, declared, happened, read
 from .mysql import query
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
 from .test_dead_servers import has_ended
-from .test_postgres_server import until
+from .waiting import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 120  # seconds, for a machine that does much else
 
 PHASES = ["setUpClass", "setUp", "a test", "tearDown", "tearDownClass"]
 ASYNC_PHASES = [

@@ -28,7 +28,8 @@ from . import inner, mysql, test_postgres_server
 from .faults import reporting, tried
 from .models import Base, User
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
-from .test_postgres_server import needs_it, until
+from .test_postgres_server import needs_it
+from .waiting import until
 
 EACH = ("transaction", "truncation", "template")
 

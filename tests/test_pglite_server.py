@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -25,6 +25,7 @@ from dbtestcase.exceptions import BackendError
 
 from . import inner
 from .servers import needs
+from .waiting import PATIENCE, until
 
 try:
     import asyncpg
@@ -42,18 +43,7 @@ except (ImportError, BackendError) as error:
     MISSING = str(error)
 needs_it = needs("PGlite", MISSING)
 
-PATIENCE = 30.0
 ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000000000)"
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for ``condition``; return False if it does not come."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def started(case: unittest.TestCase, *extensions: str) -> PGliteServer:
@@ -194,7 +184,7 @@ class Serving(unittest.TestCase):
                 connect(self.server)
             with self.assertRaisesRegex(asyncpg.TooManyConnectionsError, "pgserver://"):
                 asyncio.run(connect_async(self.server))
-            self.assertLess(time.monotonic() - before, 2)
+            self.assertLess(time.monotonic() - before, 30)
             self.assertEqual(first.execute("SELECT 1").fetchone(), (1,))
 
     def test_a_second_connection_is_refused_while_a_statement_runs(self) -> None:
@@ -554,7 +544,7 @@ class Installing(unittest.TestCase):
                 self.assertRaisesRegex(BackendError, "(?s)ECONNREFUSED.*npm can download"),
             ):
                 pglite_server.install(cache, NODE)
-            self.assertLess(time.monotonic() - before, PATIENCE)  # npm's own is over a minute
+            self.assertLess(time.monotonic() - before, 60)  # npm waits longer by itself
 
 
 class FindingNode(unittest.TestCase):

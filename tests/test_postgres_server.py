@@ -13,9 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import unittest
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from dbtestcase.exceptions import BackendError
 from . import inner
 from .processes import IS_ROOT, as_nobody, in_a_child
 from .servers import needs
+from .waiting import PATIENCE, until
 
 try:
     import asyncpg
@@ -41,18 +40,6 @@ try:
 except (ImportError, BackendError) as error:
     MISSING = str(error)
 needs_it = needs("pgserver", MISSING)
-
-PATIENCE = 120.0  # seconds, for a machine that does much else
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Wait for ``condition``; return False if it does not come."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def group_is_alive(group: int) -> bool:

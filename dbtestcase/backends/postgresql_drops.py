@@ -27,6 +27,10 @@ _HOLDS_ROLES = text(
     " AND refclassid = CAST('pg_authid' AS regclass)"
     " AND refobjid <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"
 )
+# What nobody has logged in to, like an autovacuum, the server ends itself.
+_HAS_CLIENTS = text(
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = :name AND usesysid IS NOT NULL)"
+)
 # Half of the connections are left to others, who would be refused theirs.
 _HAS_ROOM = text(
     "SELECT count(*) < CAST(current_setting('max_connections') AS integer) / 2"
@@ -37,6 +41,11 @@ _HAS_ROOM = text(
 def holds_roles(door: Connection, name: str) -> bool:
     """Tell whether roles of others cannot be dropped as long as a database is there."""
     return bool(door.scalar(_HOLDS_ROLES, {"name": name}))
+
+
+def has_clients(door: Connection, name: str) -> bool:
+    """Tell whether anybody is connected to a database."""
+    return bool(door.scalar(_HAS_CLIENTS, {"name": name}))
 
 
 def has_room(door: Connection) -> bool:

@@ -19,7 +19,7 @@ from ..exceptions import BackendError
 from .base import shown
 from .leftover import Leftover
 from .losses import even_after_a_loss
-from .postgresql_drops import execute_together, has_room, holds_roles
+from .postgresql_drops import execute_together, has_clients, has_room, holds_roles
 from .postgresql_errors import (
     INSUFFICIENT_PRIVILEGE,
     NO_DATABASE,
@@ -203,9 +203,8 @@ class OwnedDatabases(ServerBackend):
 
         PostgreSQL looks for them every tenth of a second only. Return whether they are gone.
         """
-        query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
         for _ in range(100):
-            if not self.door.scalar(query, {"name": name}):
+            if not has_clients(self.door, name):
                 return True
             time.sleep(0.001)
         return False
