@@ -27,6 +27,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     insert,
+    inspect,
     make_url,
     select,
     text,
@@ -36,7 +37,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from dbtestcase import DatabaseTestCase, MigrationTestCase, reopen
-from dbtestcase.backends import backend_for
+from dbtestcase.backends import backend_for, postgresql_dump
 from dbtestcase.backends.mysql import MySQLBackend
 from dbtestcase.backends.mysql_registry import Registry
 from dbtestcase.backends.postgresql import PostgreSQLBackend
@@ -196,7 +197,6 @@ class Anywhere:
                     check.assertRaises(IntegrityError, connection.execute, again)
 
     #: What is said of a database whose schema the test has changed.
-    changed_schema = "as it was then"
 
     def test_of_migrations(self) -> None:
         check: Any = self
@@ -220,11 +220,10 @@ class Anywhere:
                 self.fail()
 
         message, url = self.kept(Migrating)
-        check.assertIn(f"The database is kept, {self.changed_schema}. To open it:", message)
+        check.assertIn("The database is kept, as it was then. To open it:", message)
         with create_engine(url, poolclass=NullPool).connect() as connection:
             names = connection.scalars(text("SELECT name FROM authors ORDER BY id")).all()
-        later = [] if self.changed_schema == "as it was then" else ["bob"]
-        check.assertEqual(names, ["alice", *later])
+        check.assertEqual(names, ["alice"])
 
     def test_class_data_that_gets_other_keys_in_the_next_database(self) -> None:
         failure(failing(self.url, resets=False))
@@ -236,9 +235,6 @@ class Anywhere:
 @needs_postgresql
 class OnPostgreSQL(Anywhere, unittest.TestCase):
     url = POSTGRESQL
-    changed_schema = (
-        "with all that the test commits until its end (what it changed has not been noted)"
-    )
 
     def test_is_kept_as_at_the_failure_and_never_swept(self) -> None:
         message = failure(failing(POSTGRESQL), DBTESTCASE_KEEP="1")
@@ -310,22 +306,53 @@ class OnPostgreSQL(Anywhere, unittest.TestCase):
             tools = "SELECT to_regnamespace('dbtestcase') IS NULL"
             self.assertTrue(connection.scalar(text(tools)))
 
-    def test_where_nothing_but_the_database_itself_can_be_kept(self) -> None:
-        case = self.under("truncation")
+    def altering(self, isolation: str) -> Any:
+        """Return a class whose test changes the schema, and goes on after it has failed."""
 
-        class Altering(case):  # type: ignore[misc, valid-type]
+        class Altering(self.under(isolation)):  # type: ignore[misc]
             test_1_fails = test_2_is_clean = None
 
             def test(self) -> None:
-                self.session.execute(text("CREATE TABLE more (id INTEGER)"))
+                self.addCleanup(self.write)
+                self.session.execute(text("CREATE TABLE more AS SELECT 1 AS id"))
+                self.session.execute(text("DROP TABLE posts"))
                 self.session.commit()
                 self.fail()
 
-        message, url = self.kept(Altering)
-        says = "with all that the test commits until its end (the test has changed the schema)."
-        self.assertIn(f"The database is kept, {says} To open it:", message)
+            def write(self) -> None:
+                self.session.execute(text("INSERT INTO more VALUES (2)"))
+                self.session.commit()
+
+        return Altering
+
+    def test_a_schema_that_the_test_has_changed(self) -> None:
+        for isolation in ("truncation", "template", "schema"):
+            with self.subTest(isolation):
+                message, url = self.kept(self.altering(isolation))
+                self.assertIn("The database is kept, as it was then. To open it:", message)
+                with create_engine(url, poolclass=NullPool).connect() as connection:
+                    tables = inspect(connection).get_table_names()
+                    self.assertEqual(
+                        sorted({*tables} & {"more", "posts", "users"}), ["more", "users"]
+                    )
+                    ids = connection.scalars(text("SELECT id FROM more"))
+                    self.assertEqual(ids.all(), [1])
+                    names = connection.scalars(select(User.name))
+                    self.assertEqual(names.all(), ["alice"])
+                    tools = "SELECT to_regnamespace('dbtestcase') IS NULL"
+                    self.assertTrue(connection.scalar(text(tools)))
+
+    def test_where_nothing_but_the_database_itself_can_be_kept(self) -> None:
+        places = mock.patch.object(postgresql_dump, "places_of_binaries", return_value=[])
+        with places:
+            message, url = self.kept(self.altering("truncation"))
+        self.assertRegex(
+            message,
+            r"The database is kept, with all that the test commits until its end \(the test has "
+            r"changed the schema, and there is no pg_dump of PostgreSQL \d+ here\). To open it:",
+        )
         with create_engine(url, poolclass=NullPool).connect() as connection:
-            connection.exec_driver_sql("SELECT * FROM more")
+            self.assertEqual(connection.scalars(text("SELECT id FROM more")).all(), [1, 2])
 
     def test_a_table_that_is_locked(self) -> None:
         class Locking(DatabaseTestCase):
@@ -499,6 +526,18 @@ SELECT odd::text FROM odd UNION ALL SELECT parts::text FROM parts UNION ALL
 SELECT audit::text FROM audit UNION ALL SELECT last_value::text FROM odd_id_seq"""
 
 
+TELLING = """#!{python}
+import pathlib, sys, urllib.parse
+if "--version" in sys.argv:
+    print("pg_dump (PostgreSQL) 15.3")
+else:
+    url = urllib.parse.urlsplit(sys.argv[-1])
+    [passfile] = urllib.parse.parse_qs(url.query)["passfile"]
+    told = pathlib.Path(passfile).read_text()
+    pathlib.Path(sys.argv[0] + ".told").write_text("\\n".join([" ".join(sys.argv), told]))
+"""
+
+
 class Commands(unittest.TestCase):
     """What a person is told to type, which has no password in it."""
 
@@ -519,6 +558,19 @@ class Commands(unittest.TestCase):
             kept.removes,
             "mysql -h host -P 3307 -u me -p -e 'DROP DATABASE `dbtestcase_1`; forget it'",
         )
+
+    def test_that_copy_are_told_a_password_where_nobody_else_reads_it(self) -> None:
+        directory = self.enterContext(inner.directory())
+        for name in ("pg_dump", "pg_restore"):
+            (directory / name).write_text(TELLING.format(python=sys.executable))
+            (directory / name).chmod(0o700)
+        url = make_url(r"postgresql+psycopg://me:a%3Ab%5Cc@host")
+        with mock.patch.object(postgresql_dump, "places_of_binaries", return_value=[directory]):
+            postgresql_dump.copy_contents(url, "here", "there", 15)
+        for name, database in (("pg_dump", "here"), ("pg_restore", "there")):
+            [shown, told] = (directory / f"{name}.told").read_text().splitlines()
+            self.assertRegex(shown, rf"--dbname=postgresql://me:@host/{database}\?passfile=[^&]+$")
+            self.assertEqual(told, r"*:*:*:*:a\:b\\c")
 
     def test_reopen_without_psql(self) -> None:
         server = mock.MagicMock(socket_directory=Path("/run/private"))

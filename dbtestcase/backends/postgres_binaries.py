@@ -24,7 +24,7 @@ def find_binaries() -> Path:
 
     :raises BackendError: there is none.
     """
-    for directory in _candidates():
+    for directory in places_of_binaries():
         if (directory / "postgres").is_file() and (directory / "initdb").is_file():
             return directory
     raise BackendError(
@@ -35,7 +35,8 @@ def find_binaries() -> Path:
     )
 
 
-def _candidates() -> Iterator[Path]:
+def places_of_binaries() -> Iterator[Path]:
+    """Yield directories in which there may be commands of PostgreSQL, the wheel's first."""
     spec = find_spec(_WHEEL)
     if spec is not None and spec.origin is not None:
         installs = Path(spec.origin).parent.glob("pginstall*/bin")
@@ -45,6 +46,8 @@ def _candidates() -> Iterator[Path]:
             yield Path(output(pg_config, "--bindir"))
     if postgres := shutil.which("postgres"):
         yield Path(postgres).resolve().parent
+    if pg_dump := shutil.which("pg_dump"):  # where there are but clients
+        yield Path(pg_dump).parent
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_numbers, reverse=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -16,6 +17,7 @@ from .leftover import Kept
 from .postgresql_database import PostgreSQLDatabase
 from .postgresql_diagnostics import PostgreSQLDiagnostics
 from .postgresql_drivers import DRIVERS, settings
+from .postgresql_dump import copy_contents
 from .postgresql_errors import (
     DUPLICATE_DATABASE,
     LED_ASTRAY,
@@ -95,15 +97,35 @@ class PostgreSQLBackend(OwnedDatabases):
         return database
 
     def snapshot(self, database: Any, original: Any) -> Database:
-        changed = database.changed()
-        isolation = "schema" if database.target.schemas else "truncation"
-        copy: Any = self.create(original, isolation=isolation)
+        schemas = database.target.schemas
+        copy: Any
         try:
-            write(changed, copy.query)
+            changed = database.changed()
+        except BackendError as error:
+            name = self.new_name()
+            self._create(name, "template0")
+            copy = PostgreSQLDatabase(self, Target(name, *schemas), database.build)
+            fill = partial(self._dump, database, copy, because=error)
+        else:
+            copy = self.create(original, isolation="schema" if schemas else "truncation")
+            fill = partial(write, changed, copy.query)
+        try:
+            fill()
         except BaseException:
             copy.drop()
             raise
         return copy  # type: ignore[no-any-return]
+
+    def _dump(self, database: Any, copy: Any, *, because: BackendError) -> None:
+        """Let an empty ``copy`` contain what is in ``database``, as nobody knows what changed."""
+        number = self.door.exec_driver_sql("SHOW server_version_num").scalar_one()
+        where = {name: str(value) for name, value in self.connect_arguments(self.dialect).items()}
+        url = self.url.update_query_dict(where)
+        try:
+            copy_contents(url, database.target.name, copy.target.name, int(number) // 10_000)
+        except BackendError as error:
+            raise BackendError(f"{because}, and {error}") from error
+        copy.query("DROP SCHEMA IF EXISTS dbtestcase CASCADE")
 
     def build_in(self, target: Target, build: Callable[[Connection], None]) -> None:
         def build_there(connection: Connection) -> None:
