@@ -1,4 +1,7 @@
-"""Many classes in one process: ``python -m benchmarks.many_classes COUNT DATABASE``."""
+"""Many classes in one process: ``python -m benchmarks.many_classes COUNT DATABASE``.
+
+Then one with ten tests for each of them.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,20 @@ def classes(numbers: range, database: str) -> float:
     return run(*cases) / len(numbers)
 
 
+def tests(count: int, database: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Run a class of so many tests, and return the memory in the middle of it and at its end."""
+    seen: list[dict[str, float]] = []
+
+    def look(self: Any) -> None:
+        seen.append(memory())
+
+    many: dict[str, Any] = {f"test_{number:06}": Sync.test_one for number in range(count)}
+    many |= {f"test_{count // 2:06}": look, f"test_{count:06}": look, "database": database}
+    run(type("Many", (Sync,), many))
+    middle, end = seen
+    return middle, end
+
+
 def main(count: int, database: str) -> None:
     early = count // 2  # until then caches fill
     found = {"ms per class, at first": classes(range(early), database)}
@@ -78,6 +95,9 @@ def main(count: int, database: str) -> None:
         found[f"{who} after {count}, MB"] = after[who]
         grown = (after[who] - before[who]) * 1024 / (count - early)
         found[f"{who} grew per class, kB"] = grown
+    middle, end = tests(count * 10, database)
+    for who in end:
+        found[f"{who} grew per test, kB"] = (end[who] - middle[who]) * 1024 / (count * 5)
     print("numbers:", json.dumps(found))
 
 

@@ -23,6 +23,8 @@ _SETTING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_ROLLBACK_TO = "ROLLBACK TO SAVEPOINT "
+
 
 class SQLiteLink(BaseLink):
     """The link to the connection that all threads share."""
@@ -38,9 +40,19 @@ class SQLiteLink(BaseLink):
     def control(self, statements: Sequence[str]) -> None:
         for statement in statements:
             self._execute(statement)
+            if statement.startswith(_ROLLBACK_TO):
+                self._forget_inner(statement.removeprefix(_ROLLBACK_TO))
         if self._defers and "ROLLBACK" in statements[-1]:
             version = self._version()
             self._defers = {version: self._defers[version]} if version in self._defers else {}
+
+    def _forget_inner(self, savepoint: str) -> None:
+        """Free what SQLite has noted for savepoints inside the one that was rolled back to.
+
+        Else it keeps a copy of each page that they have changed for as long as that one is there.
+        """
+        self._execute(f"RELEASE SAVEPOINT {savepoint}")
+        self._execute(f"SAVEPOINT {savepoint}")
 
     def error(self, message: str) -> Exception:
         return sqlite3.OperationalError(message)
