@@ -15,6 +15,8 @@ from dbtestcase import MigrationTestCase
 from . import inner
 from .histories import History, write_long
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql
+from .test_pglite_server import needs_it as needs_pglite
+from .test_pglite_templates import share_installed
 from .test_postgres_server import needs_it, new_cache
 
 COUNT = 200
@@ -23,6 +25,7 @@ MIDDLE = 150  # a branch, which follows from as many revisions as it says, itsel
 
 class OnSQLite(unittest.TestCase):
     database = "sqlite://"
+    keeps_middle = True
 
     def setUp(self) -> None:
         directory = self.enterContext(inner.directory())
@@ -82,12 +85,17 @@ class OnSQLite(unittest.TestCase):
         inner.passed(self, inner.run(type("Case", (MigrationTestCase,), options)), 6)
 
     def test_nothing_is_applied_unless_a_byte_has_changed(self) -> None:
-        self.assertEqual(self.applied(), COUNT + MIDDLE)
-        self.assertEqual(self.applied(), 0)
+        self.assertApplied(COUNT, middle=MIDDLE)
+        self.assertApplied(0, middle=0)
         self.change(COUNT - 1)
-        self.assertEqual(self.applied(), COUNT)
+        self.assertApplied(COUNT, middle=0)
         self.change(0)
-        self.assertEqual(self.applied(), COUNT + MIDDLE)
+        self.assertApplied(COUNT, middle=MIDDLE)
+
+    def assertApplied(self, head: int, *, middle: int) -> None:
+        """Fail unless so many revisions are applied to get to each of the two schemas."""
+        each_test_itself = 2 * MIDDLE
+        self.assertEqual(self.applied(), head + (middle if self.keeps_middle else each_test_itself))
 
 
 @needs_it
@@ -96,6 +104,17 @@ class OnPgserver(OnSQLite):
 
     def new_cache(self, directory: Path) -> Path:
         return new_cache(directory)  # for other processes: the server of this one stays where it is
+
+
+@needs_pglite
+class OnPGlite(OnSQLite):
+    database = "pglite://"
+    keeps_middle = False
+
+    def new_cache(self, directory: Path) -> Path:
+        home = directory / "home"
+        share_installed(home)
+        return home
 
 
 @needs_postgresql

@@ -62,6 +62,14 @@ class Schema:
         connection.execute(text(self._sql))
 
 
+def share_installed(home: Path) -> None:
+    """Let ``home`` be one for caches, with nothing but the installed package."""
+    installed = pglite_server.install(CACHE, NODE)
+    directory = home / "dbtestcase" / "pglite"
+    directory.mkdir(parents=True)
+    (directory / installed.name).symlink_to(installed)
+
+
 class WithCache(unittest.TestCase):
     """A cache in which PGlite is installed, and nothing else."""
 
@@ -69,10 +77,7 @@ class WithCache(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.home = Path(cls.enterClassContext(TemporaryDirectory()))
         cls.enterClassContext(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(cls.home)))
-        installed = pglite_server.install(CACHE, NODE)
-        directory = cls.home / "dbtestcase" / "pglite"
-        directory.mkdir(parents=True)
-        (directory / installed.name).symlink_to(installed)
+        share_installed(cls.home)
 
 
 @needs_it
