@@ -334,7 +334,7 @@ class WithoutTransactions(Cases):
                 f"CREATE TABLE memos (id INTEGER) ENGINE = {engine}",
                 "CREATE VIEW seen AS SELECT id FROM memos",
                 "CREATE PROCEDURE adds() INSERT INTO seen VALUES (1)",
-                "CREATE FUNCTION add_memo() RETURNS INTEGER MODIFIES SQL DATA"
+                "CREATE FUNCTION add_memo() RETURNS INTEGER DETERMINISTIC MODIFIES SQL DATA"
                 " BEGIN CALL adds(); RETURN 1; END",
                 "CREATE TABLE watched (id INTEGER)",
                 "CREATE TRIGGER tr AFTER INSERT ON watched FOR EACH ROW CALL adds()",
