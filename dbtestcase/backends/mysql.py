@@ -218,7 +218,7 @@ class MySQLBackend(MySQLDoor):
         self._pool, self._copies = self._new_pool(), {}
         self._execute(f"SET SESSION wait_timeout = {_MONTH}")  # an idle door keeps its locks
         self._settings = self._execute(_SETTINGS)[0]
-        if "MariaDB" not in self._settings[0] and int(self._settings[0].split(".")[0]) > 5:
+        if "MariaDB" not in self._settings[0]:
             self.uncached = "SET SESSION information_schema_stats_expiry = 0"
         self._registry.open()
         for name in self._left:

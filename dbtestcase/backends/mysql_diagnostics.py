@@ -205,7 +205,7 @@ def _table_in(sql: str) -> str:
     match = _TABLE.search(sql)
     if match is None:
         return ""
-    return next(filter(None, match.groups())).replace("``", "`").replace("%%", "%")
+    return str(match[1] or match[2] or match[3]).replace("``", "`").replace("%%", "%")
 
 
 def _columns(written: str) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BackendError
+from .base import shown
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -14,6 +16,11 @@ _OTHER_SERVER = (
     "PostgreSQL, or correct the host or port in the option database or in DBTESTCASE_DATABASE; "
     "for a server that is slow, add for example ?connect_timeout=60"
 )
+
+_IS_MYSQL = "write mysql:// instead of mariadb:// in the option database or in DBTESTCASE_DATABASE"
+
+#: What there has to be of servers.
+OLDEST = {"MariaDB": (10, 5), "MySQL": (8, 0)}
 
 _BLOCKED = {1205, 1213, 3572}  # for too long, in a deadlock, or it did not want to wait
 _DENIED = {1044, 1142, 1227}  # to a database, a table, or without a privilege
@@ -30,9 +37,25 @@ def is_blocked(error: Any) -> bool:
 
 
 def remedy_at_the_door(reason: str) -> str:
-    """Return what to do about a server that has not greeted us, empty if it has."""
+    """Return what to do about a server that has not greeted us, or as another one; else empty."""
+    if "is not a MariaDB variant" in reason:
+        return _IS_MYSQL
     silent = "timed out" in reason or "initial communication packet" in reason
     return _OTHER_SERVER if silent else ""
+
+
+def check_version(version: str, url: URL) -> None:
+    """Refuse a server that lacks what is needed here.
+
+    :param version: what it says itself.
+    :raises BackendError: it is too old.
+    """
+    server = "MariaDB" if "MariaDB" in version else "MySQL"
+    found = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if found < OLDEST[server]:
+        oldest = ".".join(map(str, OLDEST[server]))
+        message = _TOO_OLD.format(url=shown(url), server=server, found=version, oldest=oldest)
+        raise BackendError(message)
 
 
 def closed_door(url: URL) -> BackendError:
@@ -46,6 +69,11 @@ def may_not(error: Any, grantee: str, url: URL) -> BackendError:
     message = _MAY_NOT.format(error=error.orig, user=user, url=url, grantee=f"`{user}`@`{host}`")
     return BackendError(message)
 
+
+_TOO_OLD = """\
+The server at {url} is {server} {found}, which is too old for dbtestcase.
+  To fix this, name a server of {server} {oldest} or later in the option database or in \
+DBTESTCASE_DATABASE"""
 
 _CLOSED = """\
 The user may not use the database in {url}, which serves as a door only.
