@@ -44,17 +44,22 @@ def remedy_at_the_door(reason: str) -> str:
     return _OTHER_SERVER if silent else ""
 
 
+def server_called(version: str) -> tuple[str, str]:
+    """Return which server it is that says of itself ``version``, and its number."""
+    number = re.search(r"\d+\.\d+(?:\.\d+)?", version)
+    return "MariaDB" if "MariaDB" in version else "MySQL", number[0] if number else version
+
+
 def check_version(version: str, url: URL) -> None:
     """Refuse a server that lacks what is needed here.
 
     :param version: what it says itself.
     :raises BackendError: it is too old.
     """
-    server = "MariaDB" if "MariaDB" in version else "MySQL"
-    found = tuple(map(int, re.findall(r"\d+", version)[:2]))
-    if found < OLDEST[server]:
+    server, found = server_called(version)
+    if tuple(map(int, re.findall(r"\d+", found)))[:2] < OLDEST[server]:
         oldest = ".".join(map(str, OLDEST[server]))
-        message = _TOO_OLD.format(url=shown(url), server=server, found=version, oldest=oldest)
+        message = _TOO_OLD.format(url=shown(url), server=server, found=found, oldest=oldest)
         raise BackendError(message)
 
 
