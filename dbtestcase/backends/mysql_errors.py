@@ -88,3 +88,9 @@ _MAY_NOT = """\
 The user {user} may not do at {url} what dbtestcase has to, which works only in databases that it \
 has created: {error}
   To fix this, let an administrator say: GRANT ALL PRIVILEGES ON `dbtestcase\\_%`.* TO {grantee}"""
+
+#: What class data may not do.
+CHANGED_SCHEMA = """\
+The set-up of the class changed the schema in a way that cannot be copied into the database of a \
+test.
+  To fix this, do it in setUpDatabase"""
