@@ -212,7 +212,7 @@ class OnMySQL(Machine):
     def test_a_server(self) -> None:
         status, said = self.dbtestcase("doctor", MYSQL)
         self.assertEqual(status, 0, said)
-        self.assertRegex(said, r"ok +server +MariaDB/MySQL \d+")
+        self.assertRegex(said, r"ok +server +(MariaDB|MySQL) \d+\.\d+\.\d+\n")
 
 
 class Clean(Machine):

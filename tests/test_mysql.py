@@ -26,13 +26,14 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects.mysql.base import MySQLDialect
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from dbtestcase import DatabaseTestCase, TransactionEndedError, isolation
-from dbtestcase.backends import backend_for, mysql_tables
+from dbtestcase.backends import backend_for, mysql_errors, mysql_tables
 from dbtestcase.backends.mysql import MySQLBackend
 from dbtestcase.backends.mysql_catalog import Catalog
 from dbtestcase.backends.mysql_statements import autocommit_in, controls, kind_of
@@ -450,6 +451,51 @@ class Counters(unittest.TestCase):
         self.assertEqual(looks.count("table_schema = 'things' AND table_name = '"), 2)
 
 
+@needs_mysql
+class Versions(unittest.TestCase):
+    """What servers call themselves."""
+
+    def refusal(self, scheme: str = "") -> str:
+        url = make_url(MYSQL)
+        backend = MySQLBackend(url.set(drivername=scheme or url.drivername))
+        with self.assertRaises(BackendError) as raised:
+            _ = backend.door
+        return str(raised.exception)
+
+    def test_a_server_that_is_too_old(self) -> None:
+        with mock.patch.object(mysql_errors, "OLDEST", {"MariaDB": (98, 7), "MySQL": (98, 7)}):
+            said = self.refusal()
+        self.assertRegex(said, r"The server at .* is (MariaDB|MySQL) \d+\.\d+\.\d+")
+        self.assertIn(", which is too old for dbtestcase.\n", said)
+        self.assertRegex(said, "name a server of (MariaDB|MySQL) 98.7 or later in the option")
+
+    def test_which_are_too_old(self) -> None:
+        for written, is_too_old in {
+            "5.7.44-log": True,
+            "8.0.46-0ubuntu0.24.04.1": False,
+            "9.7.4-2": False,
+            "10.4.34-MariaDB": True,
+            "10.5.29-MariaDB-log": False,
+            "11.8.3-MariaDB": False,
+        }.items():
+            with self.subTest(written):
+                try:
+                    mysql_errors.check_version(written, make_url(MYSQL))
+                except BackendError:
+                    self.assertTrue(is_too_old)
+                else:
+                    self.assertFalse(is_too_old)
+
+    def test_a_server_of_the_other_kind(self) -> None:
+        def is_mysql(dialect: MySQLDialect, _: str) -> tuple[int, ...]:
+            return parse(dialect, "8.0.46-0ubuntu0.24.04.1")
+
+        parse = MySQLDialect._parse_server_version
+        with mock.patch.object(MySQLDialect, "_parse_server_version", is_mysql):
+            said = self.refusal("mariadb")
+        self.assertIn("write mysql:// instead of mariadb:// in the option database", said)
+
+
 class OtherServer(unittest.TestCase):
     """Something that waits for us to speak first, as PostgreSQL does."""
 
@@ -623,7 +669,7 @@ class Commits(Cases):
         "CREATE PROCEDURE fails() BEGIN TRUNCATE posts; INSERT INTO users (id) VALUES (NULL); END",
         "CREATE PROCEDURE looks() BEGIN SELECT name FROM users; SELECT 2; END",
         "CREATE PROCEDURE shows() BEGIN SELECT 1; CREATE TABLE extra (id INTEGER); END",
-        "CREATE FUNCTION add_user() RETURNS INTEGER MODIFIES SQL DATA"
+        "CREATE FUNCTION add_user() RETURNS INTEGER DETERMINISTIC MODIFIES SQL DATA"
         " BEGIN INSERT INTO users (name) VALUES ('bob'); RETURN 1; END",
     ]
 

@@ -19,7 +19,7 @@ from .leftover import Kept, Leftover
 from .mysql_database import MySQLDatabase, MySQLTemplate
 from .mysql_diagnostics import MySQLDiagnostics
 from .mysql_door import MySQLDoor
-from .mysql_errors import is_denied, may_not
+from .mysql_errors import is_denied, may_not, server_called
 from .mysql_pool import Build, Pool, copies_of, stem_of
 from .mysql_registry import KEPT, READY, Registry, Row
 from .server import PREFIX, Target
@@ -138,7 +138,7 @@ class MySQLBackend(MySQLDoor):
         """Let ``name`` stay, which nobody but the user will drop."""
         with self._lock:
             self._registry.mark(name, KEPT)
-        command = ["mariadb" if "MariaDB" in self._settings[0] else "mysql"]
+        command = [server_called(self._settings[0])[0].lower()]
         socket = self.url.query.get("unix_socket")
         named = {"-h": self.url.host, "-P": self.url.port, "-u": self.url.username, "-S": socket}
         command += [str(one) for pair in named.items() if pair[1] for one in pair]
@@ -175,6 +175,10 @@ class MySQLBackend(MySQLDoor):
                 yield Leftover("kept", name, partial(self._remove, row.name))
             elif row.state != KEPT:
                 yield Leftover(row.kind, name, partial(self._remove_lendable, row.name))
+
+    def _reached(self) -> str:
+        _ = self.door
+        return " ".join(server_called(self._settings[0]))
 
     def _remove_lendable(self, name: str) -> None:
         if not self._registry.lock(name):
@@ -218,7 +222,7 @@ class MySQLBackend(MySQLDoor):
         self._pool, self._copies = self._new_pool(), {}
         self._execute(f"SET SESSION wait_timeout = {_MONTH}")  # an idle door keeps its locks
         self._settings = self._execute(_SETTINGS)[0]
-        if "MariaDB" not in self._settings[0] and int(self._settings[0].split(".")[0]) > 5:
+        if server_called(self._settings[0])[0] == "MySQL":
             self.uncached = "SET SESSION information_schema_stats_expiry = 0"
         self._registry.open()
         for name in self._left:

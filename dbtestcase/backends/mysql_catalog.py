@@ -20,6 +20,9 @@ SELECT table_name, column_name {_FROM}columns JOIN information_schema.tables
 _TABLES = f"""
 SELECT table_name, auto_increment, table_type, table_rows {_FROM}tables
  WHERE table_schema = '{{0}}'"""
+_AT_ONCE = f"""
+SELECT table_name {_FROM}tables JOIN information_schema.engines USING (engine)
+ WHERE table_schema = '{{0}}' AND COALESCE(transactions, 'NO') <> 'YES'"""
 _PERIODS = f"""
 SELECT table_name, column_name, column_type {_FROM}columns WHERE table_schema = '{{0}}'
  AND generation_expression IN ('ROW START', 'ROW END') ORDER BY generation_expression DESC"""
@@ -152,6 +155,11 @@ class Catalog:
             else [column for column, _ in found.get(name, _HIDDEN_PERIOD)]
             for name in names
         }
+
+    @cached_property
+    def without_transactions(self) -> set[str]:
+        """The tables in which whatever is done is done at once."""
+        return {table for (table,) in self._select(_AT_ONCE)}
 
     @cached_property
     def triggers(self) -> list[Trigger]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from .losses import hears_something
 from .mysql_catalog import Catalog, Execute
 from .mysql_copies import make_equal, restoring
 from .mysql_definitions import redefine
-from .mysql_errors import is_blocked
+from .mysql_errors import CHANGED_SCHEMA, is_blocked
 from .mysql_link import MySQLLink
 from .mysql_recording import Recorder, RecordingConnection
 from .mysql_schema import Schema
@@ -63,6 +64,7 @@ class MySQLDatabase:
         self.template = template
         self._backend = backend
         self._commits = name != template  # or else everything is rolled back
+        self._process = os.getpid()
         self._kept = False
         self._spoiled = False  # by work that was committed to keep it
         self._link: MySQLLink | None = None
@@ -114,7 +116,7 @@ class MySQLDatabase:
             redefine(self.catalog, theirs)
             self._start_recording()
             if self.catalog.shape() != theirs.shape():
-                raise BackendError(_CHANGED_SCHEMA)
+                raise BackendError(CHANGED_SCHEMA)
         self._changed |= self.catalog.filled | theirs.filled
         refill(self.catalog, theirs, self.catalog.filled | theirs.filled)
         restart(self.catalog, theirs, theirs.counters)
@@ -128,7 +130,7 @@ class MySQLDatabase:
         self.copy(original)
 
     def restore(self, original: object, *, reset_sequences: bool) -> bool:
-        if self._kept or self._altered(self._original):
+        if self._kept or self._is_inherited() or self._altered(self._original):
             return False
         written = self._take_written()
         try:
@@ -156,6 +158,8 @@ class MySQLDatabase:
 
     def drop(self) -> None:
         self.disconnect()
+        if self._is_inherited():
+            return
         if self._link is not None:
             self._close(self._link.connection)
             self._link = None
@@ -163,6 +167,10 @@ class MySQLDatabase:
             self._backend.give_back(self.target.name, broken=not self._is_clean())
         self._close(self._keeper)
         self._keeper = None
+
+    def _is_inherited(self) -> bool:
+        """Tell whether it belongs to a process that we were forked from."""
+        return self._process != os.getpid()
 
     def _is_clean(self) -> bool:
         """Tell whether it is as it was built, after what tests committed was put back."""
@@ -262,9 +270,3 @@ class MySQLTemplate(MySQLDatabase):
 
     def drop(self) -> None:
         """Leave it in the pool."""
-
-
-_CHANGED_SCHEMA = """\
-The set-up of the class changed the schema in a way that cannot be copied into the database of a \
-test.
-  To fix this, do it in setUpDatabase"""

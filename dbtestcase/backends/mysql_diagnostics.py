@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 _SAME_ANSWER = 0.11  # seconds for which innodb_trx does not change, once somebody has read it
 _NAME = r"(?:[^`]|``)+"  # between backticks
-_DUPLICATE = re.compile(r".* for key '(?:(?P<table>[^.]+)\.)?(?P<name>.+)'", re.DOTALL)
-_FOREIGN_KEY = re.compile(
-    rf".*\(`{_NAME}`\.`(?P<table>{_NAME})`, CONSTRAINT `(?P<name>{_NAME})` "
-    rf"FOREIGN KEY \((?P<columns>`{_NAME}`(?:, `{_NAME}`)*)\)",
+_DUPLICATE = re.compile(r".* for key '(?P<key>.+)'", re.DOTALL)
+_FOREIGN_KEY = re.compile(  # which MySQL cuts off, where names are long
+    rf".*\(`{_NAME}`\.`(?P<table>{_NAME})`, CONSTRAINT `(?P<name>{_NAME})`"
+    rf"(?: FOREIGN KEY \((?P<columns>`{_NAME}`(?:, `{_NAME}`)*)\))?",
     re.DOTALL,
 )
 _CHECK = re.compile(rf"CONSTRAINT `(?P<name>{_NAME})` failed for `{_NAME}`\.`(?P<table>{_NAME})`")
@@ -46,6 +46,7 @@ _TABLE = re.compile(
 )
 _COLUMN = re.compile(r"(?:Column|Field) '(?P<column>.+)' ")
 
+_NO_ROW = ("Impossible WHERE noticed", "no matching row in const table")  # MariaDB; MySQL
 _NO_TABLE = 1146
 _HAVE_INDEX = (
     "SELECT DISTINCT table_name FROM information_schema.statistics"
@@ -90,7 +91,10 @@ class MySQLDiagnostics(Diagnostics):
         found = pattern.match(str(message))
         groups = {} if found is None else found.groupdict("")
         said = {name: value.replace("``", "`") for name, value in groups.items()}
-        table = said.get("table") or (_table_in(failed.sql) if failed is not None else "")
+        written = _table_in(failed.sql) if failed is not None else ""
+        if "key" in said:
+            said |= _key_and_table(said["key"], written)
+        table = said.get("table") or written
         columns = [said["column"]] if "column" in said else _columns(groups.get("columns", ""))
         if said.get("name") == self.primary_key:
             kind = "primary key"
@@ -163,10 +167,10 @@ def _transactions(
 
 def _explain(connection: Connection, statement: Any, key: str) -> tuple[Plan, list[str], bool]:
     """Return the plan, the tables that it reads by ``key``, and if a unique one found no row."""
-    rows = explained(connection, "EXPLAIN", statement).mappings().all()
+    rows = explained(connection, "EXPLAIN FORMAT=TRADITIONAL", statement).mappings().all()
     lines = [", ".join(f"{name}: {row[name]}" for name in row if row[name]) for row in rows]
     plan = Plan({str(row["key"]) for row in rows if row["key"]}, "\n".join(lines))
-    is_impossible = any("Impossible WHERE noticed" in str(row["Extra"]) for row in rows)
+    is_impossible = any(one in str(row["Extra"]) for row in rows for one in _NO_ROW)
     return plan, [str(row["table"]) for row in rows if row["key"] == key], is_impossible
 
 
@@ -185,10 +189,23 @@ def _tables_with(
     return [table for table in dict.fromkeys(found) if table.name in names]
 
 
+def _key_and_table(said: str, written: str) -> dict[str, str]:
+    """Take apart what MariaDB calls a key, and MySQL its table and the key.
+
+    :param written: the table that the statement names; a trigger may have written to another.
+    """
+    if said.startswith(f"{written}."):
+        return {"table": written, "name": said.removeprefix(f"{written}.")}
+    table, dot, name = said.partition(".")
+    return {"table": table, "name": name} if dot else {"table": "", "name": said}
+
+
 def _table_in(sql: str) -> str:
     """Return the first table that ``sql``, which changes rows, names; "" if there is none."""
     match = _TABLE.search(sql)
-    return next(filter(None, match.groups()), "").replace("``", "`") if match else ""
+    if match is None:
+        return ""
+    return str(match[1] or match[2] or match[3]).replace("``", "`").replace("%%", "%")
 
 
 def _columns(written: str) -> list[str]:

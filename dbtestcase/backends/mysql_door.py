@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BackendError
-from .mysql_errors import closed_door, is_denied, remedy_at_the_door
+from .mysql_errors import check_version, closed_door, is_denied, remedy_at_the_door
 from .server import LOCK_WAIT, PATIENCE, ServerBackend, Target
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class MySQLDoor(ServerBackend):
         self._has_answered = False
         try:
             with super()._connect_to_door() as door:
+                check_version(door.exec_driver_sql("SELECT VERSION()").scalar_one(), self.url)
                 self._note_tls(door)
             self._has_answered = True
             return super()._connect_to_door()

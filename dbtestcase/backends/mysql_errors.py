@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import BackendError
+from .base import shown
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -14,6 +16,11 @@ _OTHER_SERVER = (
     "PostgreSQL, or correct the host or port in the option database or in DBTESTCASE_DATABASE; "
     "for a server that is slow, add for example ?connect_timeout=60"
 )
+
+_IS_MYSQL = "write mysql:// instead of mariadb:// in the option database or in DBTESTCASE_DATABASE"
+
+#: What there has to be of servers.
+OLDEST = {"MariaDB": (10, 5), "MySQL": (8, 0)}
 
 _BLOCKED = {1205, 1213, 3572}  # for too long, in a deadlock, or it did not want to wait
 _DENIED = {1044, 1142, 1227}  # to a database, a table, or without a privilege
@@ -30,9 +37,30 @@ def is_blocked(error: Any) -> bool:
 
 
 def remedy_at_the_door(reason: str) -> str:
-    """Return what to do about a server that has not greeted us, empty if it has."""
+    """Return what to do about a server that has not greeted us, or as another one; else empty."""
+    if "is not a MariaDB variant" in reason:
+        return _IS_MYSQL
     silent = "timed out" in reason or "initial communication packet" in reason
     return _OTHER_SERVER if silent else ""
+
+
+def server_called(version: str) -> tuple[str, str]:
+    """Return which server it is that says of itself ``version``, and its number."""
+    number = re.search(r"\d+\.\d+(?:\.\d+)?", version)
+    return "MariaDB" if "MariaDB" in version else "MySQL", number[0] if number else version
+
+
+def check_version(version: str, url: URL) -> None:
+    """Refuse a server that lacks what is needed here.
+
+    :param version: what it says itself.
+    :raises BackendError: it is too old.
+    """
+    server, found = server_called(version)
+    if tuple(map(int, re.findall(r"\d+", found)))[:2] < OLDEST[server]:
+        oldest = ".".join(map(str, OLDEST[server]))
+        message = _TOO_OLD.format(url=shown(url), server=server, found=found, oldest=oldest)
+        raise BackendError(message)
 
 
 def closed_door(url: URL) -> BackendError:
@@ -47,6 +75,11 @@ def may_not(error: Any, grantee: str, url: URL) -> BackendError:
     return BackendError(message)
 
 
+_TOO_OLD = """\
+The server at {url} is {server} {found}, which is too old for dbtestcase.
+  To fix this, name a server of {server} {oldest} or later in the option database or in \
+DBTESTCASE_DATABASE"""
+
 _CLOSED = """\
 The user may not use the database in {url}, which serves as a door only.
   To fix this, leave it out of the option database or of DBTESTCASE_DATABASE, or name another"""
@@ -55,3 +88,9 @@ _MAY_NOT = """\
 The user {user} may not do at {url} what dbtestcase has to, which works only in databases that it \
 has created: {error}
   To fix this, let an administrator say: GRANT ALL PRIVILEGES ON `dbtestcase\\_%`.* TO {grantee}"""
+
+#: What class data may not do.
+CHANGED_SCHEMA = """\
+The set-up of the class changed the schema in a way that cannot be copied into the database of a \
+test.
+  To fix this, do it in setUpDatabase"""

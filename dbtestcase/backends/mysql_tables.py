@@ -24,11 +24,9 @@ def refill(copy: Catalog, original: Catalog, tables: Iterable[str]) -> set[str]:
         for table in tables:
             if table not in deleted:
                 _empty(copy, table)
-        _in_one_transaction(
-            copy,
-            [f"DELETE FROM {copy.quoted(table)}" for table in deleted]  # noqa: S608
-            + [_insertion(copy, original, table) for table in filled],
-        )
+        changes = [(table, f"DELETE FROM {copy.quoted(table)}") for table in deleted]  # noqa: S608
+        changes += [(table, _insertion(copy, original, table)) for table in filled]
+        _in_one_transaction(copy, changes)
     later = {table for table in tables if original.counters[table] != 1}
     return later.union(filled, copy.versioned.keys() & tables)
 
@@ -63,10 +61,18 @@ def _insertion(copy: Catalog, original: Catalog, table: str) -> str:
     )
 
 
-def _in_one_transaction(database: Catalog, statements: list[str]) -> None:
-    """Execute ``statements`` so that the server waits for its disk once."""
-    if len(statements) > 1:
-        statements = ["START TRANSACTION", *statements, "COMMIT"]
+def _in_one_transaction(database: Catalog, changes: list[tuple[str, str]]) -> None:
+    """Execute statements on tables so that the server waits for its disk once.
+
+    Those on tables that know no transactions come before: MySQL refuses both in one, if its
+    transactions have global names.
+    """
+    if len(changes) > 1:
+        alone = [sql for table, sql in changes if table in database.without_transactions]
+        together = [sql for table, sql in changes if table not in database.without_transactions]
+        statements = [*alone, "START TRANSACTION", *together, "COMMIT"]
+    else:
+        statements = [sql for _, sql in changes]
     for statement in statements:
         database.execute(statement)
 
