@@ -25,6 +25,7 @@ from dbtestcase.provision import provisioner
 from . import inner
 from .faults import reporting, tried
 from .servers import POSTGRESQL, needs_postgresql, postgresql_role, postgresql_server
+from .waiting import until
 
 
 def build(connection: Any) -> None:
@@ -119,6 +120,14 @@ class Messages(unittest.TestCase):
     def setUp(self) -> None:
         self.url = self.enterContext(postgresql_role())
 
+    def close(self) -> None:
+        """Close all connections, and wait until the server no longer counts them."""
+        provisioner.close()
+        count = "SELECT count(*) FROM pg_stat_activity WHERE usename = %(name)s"
+        with postgresql_server() as connection:
+            name = {"name": self.url.username}
+            self.assertTrue(until(lambda: connection.exec_driver_sql(count, name).scalar() == 0))
+
     def error(self, url: URL, **attributes: Any) -> str:
         message = inner.only_error(self, inner.run(case_of(url, **attributes)))
         self.assertNotIn("secret", message)
@@ -146,11 +155,11 @@ class Messages(unittest.TestCase):
                 message = self.error(self.url, kind=kind)
                 self.assertRegex(message, r"cannot be reached at .*/dbtestcase_\w+")
                 self.assertIn("To fix this, run fewer workers", message)
-                provisioner.close()
+                self.close()
 
     def test_no_connection_left_for_the_event_loop(self) -> None:
         inner.passed(self, inner.run(case_of(self.url, AsyncDatabaseTestCase)), 2)
-        provisioner.close()
+        self.close()
         self.alter_role("CONNECTION LIMIT 1")
         message = self.error(self.url, kind=AsyncDatabaseTestCase)
         self.assertRegex(message, r"cannot be reached at .*/dbtestcase_\w+")
