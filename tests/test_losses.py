@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -229,6 +230,23 @@ class OnPostgreSQL(Losses, unittest.TestCase):
         inner.passed(self, inner.run(case(Sync, self.url, "truncation")), 1)
         self.assertEqual(backend.token, token)
         self.assertNotEqual(self.number(), number)
+
+    def test_while_another_process_sweeps_what_seems_to_be_left(self) -> None:
+        """It holds the same lock meanwhile, and is waited for."""
+        backend: Any = backend_for(self.url)
+        number, run = self.number(), int(backend.token, 16)
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting += (
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        with postgresql_server(self.url) as other, ThreadPoolExecutor(1) as pool:
+            self.end(number)
+            self.assertTrue(backend._lock_number(other, "pg_try_advisory_lock", run))
+            opened = pool.submit(backend.notice_loss)
+            self.assertTrue(until(lambda: other.exec_driver_sql(waiting).scalar() == 1))
+            backend._lock_number(other, "pg_advisory_unlock", run)
+            opened.result()
+        inner.passed(self, inner.run(case(Sync, self.url, "truncation")), 1)
 
 
 @needs_mysql
