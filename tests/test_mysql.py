@@ -512,7 +512,7 @@ class Commits(Cases):
         "REPAIR TABLE extra",
         "LOCK TABLES extra WRITE",
         "UNLOCK TABLES",
-        "FLUSH TABLES",
+        "FLUSH TABLES extra",
         "CREATE DATABASE IF NOT EXISTS dbtestcase_commits",
         "ALTER DATABASE dbtestcase_commits CHARACTER SET utf8mb4",
         "DROP DATABASE dbtestcase_commits",
