@@ -24,7 +24,13 @@ from dbtestcase.provision import provisioner
 
 from . import inner
 from .faults import reporting, tried
-from .servers import POSTGRESQL, needs_postgresql, postgresql_role, postgresql_server
+from .servers import (
+    POSTGRESQL,
+    needs_postgresql,
+    postgresql_database_for,
+    postgresql_role,
+    postgresql_server,
+)
 from .waiting import until
 
 
@@ -304,9 +310,7 @@ class Safety(unittest.TestCase):
 
     def test_schemas_of_others_are_left_alone_in_place(self) -> None:
         url = self.enterContext(postgresql_role())
-        with postgresql_server() as connection:
-            door = make_url(POSTGRESQL).database
-            connection.exec_driver_sql(f'GRANT CREATE ON DATABASE "{door}" TO {url.username}')
+        url = url.set(database=self.enterContext(postgresql_database_for(url)))
         backend = InPlaceBackend(url.update_query_dict({"in_place": "on"}))
         mark = backend._mark()
         run = secrets.token_hex(4)
