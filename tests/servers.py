@@ -64,6 +64,7 @@ __all__ = [
     "needs",
     "needs_mysql",
     "needs_postgresql",
+    "postgresql_database_for",
     "postgresql_role",
     "postgresql_server",
 ]
@@ -96,3 +97,21 @@ def postgresql_role(options: str = "CREATEDB", name: str = "") -> Iterator[URL]:
                 connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
             connection.exec_driver_sql(f"DROP OWNED BY {quoted}")
             connection.exec_driver_sql(f"DROP ROLE {quoted}")
+
+
+@contextmanager
+def postgresql_database_for(url: URL) -> Iterator[str]:
+    """Make a database in which the user of ``url`` may create schemas, as its name says test.
+
+    The rights in one that others use cannot be changed by two at the same time.
+    """
+    name = f"test_{secrets.token_hex(6)}"
+    with postgresql_server() as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(str(url.username))
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        try:
+            connection.exec_driver_sql(f"GRANT CREATE ON DATABASE {name} TO {quoted}")
+            yield name
+        finally:
+            provisioner.close()
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -17,6 +17,7 @@ from dbtestcase import AsyncDatabaseTestCase, NotReadyError, isolation
 
 from . import inner
 from .models import Base, User, app_async_engine, app_engine, register, register_async
+from .waiting import PATIENCE
 
 
 class Inner(AsyncDatabaseTestCase):
@@ -144,7 +145,7 @@ class EventLoop(unittest.TestCase):
         unittest.TestSuite([case]).run(result)
         inner.passed(self, result, 1)
         for thread in set(threading.enumerate()) - before:
-            thread.join(5)
+            thread.join(PATIENCE)
         self.assertLessEqual(set(threading.enumerate()), before)
 
 

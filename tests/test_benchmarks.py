@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .servers import needs_mysql, needs_postgresql
+from .waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 ON_SQLITE = ["sync-sqlite", "async-sqlite", "classes-sqlite", "reset-sqlite", "import"]
@@ -29,7 +30,7 @@ def benchmark(*arguments: str, **variables: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=10 * PATIENCE,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

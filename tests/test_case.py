@@ -23,6 +23,7 @@ from dbtestcase import (
 
 from . import inner
 from .models import Base, User, app_engine, register
+from .waiting import PATIENCE
 
 
 class Inner(DatabaseTestCase):
@@ -408,7 +409,7 @@ class BrokenIsolation(unittest.TestCase):
 
             def test_1_starts_it(self) -> None:
                 thread.start()
-                started.wait(10)
+                started.wait(PATIENCE)
 
             def test_2(self) -> None: ...
 

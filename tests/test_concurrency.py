@@ -21,6 +21,7 @@ from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase, isolation
 from . import inner
 from .models import Base, Tag, User
 from .servers import MYSQL, needs_mysql
+from .waiting import PATIENCE
 
 engine = create_engine("sqlite:////unreachable/application.db")
 async_engine = create_async_engine("sqlite+aiosqlite:////unreachable/application.db")
@@ -72,13 +73,13 @@ def interleave(in_thread: Callable[[Session], None]) -> None:
             session.add(User(name="first"))
             session.flush()
             flushed.set()
-            committed.wait(10)
+            committed.wait(PATIENCE)
             in_thread(session)
 
     with ThreadPoolExecutor(1) as pool:
         future: Future[None] = pool.submit(work)
         try:
-            flushed.wait(10)
+            flushed.wait(PATIENCE)
             add("second")
         finally:
             committed.set()
@@ -132,7 +133,7 @@ class OnSQLite(unittest.TestCase):
                 queued, done = threading.Event(), threading.Event()
 
                 def work() -> None:
-                    queued.wait(10)
+                    queued.wait(PATIENCE)
                     with SessionLocal.begin() as session:
                         for user in session.scalars(select(User)):
                             user.age = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,7 +12,10 @@ import time
 import unittest
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
+from dbtestcase.backends import dead_servers as dead_servers_module
+from dbtestcase.backends import private_server
 from dbtestcase.backends.dead_servers import (
     PROCESS,
     SOCKET,
@@ -28,7 +32,9 @@ from .waiting import until
 LAUNCH = """
 import sys
 from pathlib import Path
+from dbtestcase.backends import dead_servers, private_server
 from {module} import {name} as Server
+dead_servers.PREFIX = private_server.PREFIX = {prefix!r}
 server = Server(Path({cache!r}))
 server.wait()
 print(server._process.pid, server.socket_directory, flush=True)
@@ -46,10 +52,20 @@ def has_ended(process: int) -> bool:
 
 @unittest.skipUnless(hasattr(socket, "SO_PEERCRED"), "only Linux tells who listens at a socket")
 class Orphans(unittest.TestCase):
+    """In directories with names of their own: any other process would sweep them at any moment."""
+
+    def setUp(self) -> None:
+        self.prefix = f"orphans-{secrets.token_hex(4)}-"
+        for module in (dead_servers_module, private_server):
+            self.enterContext(mock.patch.object(module, "PREFIX", self.prefix))
+
     def orphan(self, server: PrivateServer) -> tuple[int, Path]:
         """Return the process and directory of a server that has nobody any more."""
         code = LAUNCH.format(
-            module=type(server).__module__, name=type(server).__name__, cache=str(server.cache)
+            module=type(server).__module__,
+            name=type(server).__name__,
+            prefix=self.prefix,
+            cache=str(server.cache),
         )
         with subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -74,7 +90,7 @@ class Orphans(unittest.TestCase):
         self.addCleanup(second.stop)
         process, directory = self.orphan(first)
         self.assertFalse(has_ended(process))
-        self.assertIn(directory, second.left())
+        self.assertTrue(until(lambda: directory in second.left()))  # when all that held it are dead
         second.launch()
         self.assertFalse(directory.exists())
         self.assertTrue(until(lambda: has_ended(process)))

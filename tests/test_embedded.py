@@ -19,6 +19,7 @@ from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase, OptionError
 from dbtestcase.backends import backend_for
 
 from . import inner
+from .waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 URLS = ("pglite://", "pgserver://")
@@ -374,7 +375,7 @@ unittest.main(argv=["", sys.argv[1]])
                 self.assertTrue(directory.exists())
                 process.send_signal(signal.SIGINT)
                 try:
-                    _, said = process.communicate(timeout=120)
+                    _, said = process.communicate(timeout=PATIENCE)
                 finally:
                     process.kill()
             with self.subTest(case):

@@ -7,11 +7,12 @@ import secrets
 import signal
 import subprocess
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
 from psycopg import OperationalError, connect
-from sqlalchemy import text
+from sqlalchemy import Column, Integer, MetaData, String, Table, make_url, text
 from sqlalchemy.orm import Session
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
@@ -26,34 +27,41 @@ from dbtestcase.provision import provisioner
 
 from . import inner, mysql, test_postgres_server
 from .faults import reporting, tried
-from .models import Base, User
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
 from .test_postgres_server import needs_it
 from .waiting import until
 
 EACH = ("transaction", "truncation", "template")
 
+# No other process has such databases, or it could take them while the door is lost.
+users = Table(
+    f"users_{secrets.token_hex(4)}",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("name", String(50)),
+)
+
 
 class Sync(DatabaseTestCase):
-    metadata = Base.metadata
+    metadata = users.metadata
 
     @classmethod
     def setUpTestData(cls, session: Session) -> None:
-        session.add(User(name="alice"))
+        session.execute(users.insert().values(name="alice"))
 
     def test(self) -> None:
-        self.session.add(User(name="bob"))
+        self.session.execute(users.insert().values(name="bob"))
         self.session.commit()
-        self.assertDatabaseCount(User, 2)
+        self.assertDatabaseCount(users, 2)
 
 
 class Async(AsyncDatabaseTestCase):
-    metadata = Base.metadata
+    metadata = users.metadata
 
     async def test(self) -> None:
-        self.session.add(User(name="bob"))
+        await self.session.execute(users.insert().values(name="bob"))
         await self.session.commit()
-        await self.assertDatabaseCount(User, 1)
+        await self.assertDatabaseCount(users, 1)
 
 
 def case(base: Any, url: str, isolation: str, **attributes: Any) -> Any:
@@ -177,9 +185,27 @@ class Losses:
 @needs_postgresql
 @reporting
 class OnPostgreSQL(Losses, unittest.TestCase):
+    """Through a door of its own: who enters the same one sweeps while it is lost."""
+
     title = "PostgreSQL"
-    url = POSTGRESQL
     own_number = "SELECT pg_backend_pid()"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        door = f"door_{secrets.token_hex(6)}"
+        cls.url = make_url(POSTGRESQL).set(database=door).render_as_string(hide_password=False)
+        with postgresql_server() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {door}")
+        cls.addClassCleanup(cls.drop_door, door)
+
+    @classmethod
+    def drop_door(cls, door: str) -> None:
+        for leftover in backend_for(cls.url).leftovers():
+            leftover.remove()
+        provisioner.close()
+        with postgresql_server() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {door} WITH (FORCE)")
 
     def number(self) -> int:
         backend: Any = backend_for(self.url)
@@ -205,6 +231,23 @@ class OnPostgreSQL(Losses, unittest.TestCase):
         self.assertEqual(backend.token, token)
         self.assertNotEqual(self.number(), number)
 
+    def test_while_another_process_sweeps_what_seems_to_be_left(self) -> None:
+        """It holds the same lock meanwhile, and is waited for."""
+        backend: Any = backend_for(self.url)
+        number, run = self.number(), int(backend.token, 16)
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting += (
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        with postgresql_server(self.url) as other, ThreadPoolExecutor(1) as pool:
+            self.end(number)
+            self.assertTrue(backend._lock_number(other, "pg_try_advisory_lock", run))
+            opened = pool.submit(backend.notice_loss)
+            self.assertTrue(until(lambda: other.exec_driver_sql(waiting).scalar() == 1))
+            backend._lock_number(other, "pg_advisory_unlock", run)
+            opened.result()
+        inner.passed(self, inner.run(case(Sync, self.url, "truncation")), 1)
+
 
 @needs_mysql
 @reporting
@@ -212,6 +255,11 @@ class OnMySQL(Losses, unittest.TestCase):
     title = "MariaDB"
     url = MYSQL
     own_number = "SELECT CONNECTION_ID()"
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.addClassCleanup(mysql.drop_what_is_kept)
 
     def number(self) -> int:
         backend: Any = backend_for(self.url)

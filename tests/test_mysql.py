@@ -558,7 +558,7 @@ class Commits(Cases):
         "REPAIR TABLE extra",
         "LOCK TABLES extra WRITE",
         "UNLOCK TABLES",
-        "FLUSH TABLES",
+        "FLUSH TABLES extra",
         "CREATE DATABASE IF NOT EXISTS dbtestcase_commits",
         "ALTER DATABASE dbtestcase_commits CHARACTER SET utf8mb4",
         "DROP DATABASE dbtestcase_commits",
@@ -635,14 +635,17 @@ class Commits(Cases):
 
     def test_the_server_agrees(self) -> None:
         """A savepoint is gone when the transaction has been committed."""
-        scratch = f"dbtestcase_commits_{secrets.token_hex(4)}"
+        scratch, own = (f"dbtestcase_{what}_{secrets.token_hex(4)}" for what in ("scratch", "own"))
         query(f"CREATE DATABASE {scratch}")
         self.addCleanup(query, f"DROP DATABASE {scratch}")
+        self.addCleanup(query, f"DROP DATABASE IF EXISTS {own}")
+        self.addCleanup(query, f"DROP USER IF EXISTS {own}, {own}2")
         with server() as connection:
             connection.exec_driver_sql(f"USE {scratch}")
             connection.exec_driver_sql("CREATE TABLE users (id INTEGER)")
             for statements, stays in [(self.KEEPING, True), (self.COMMITTING, False)]:
-                for statement in understood(statements):
+                for general in understood(statements):
+                    statement = general.replace("dbtestcase_commits", own)
                     if statement != "UNLOCK TABLES":  # BEGIN unlocks them
                         connection.exec_driver_sql("BEGIN")
                         connection.exec_driver_sql("SAVEPOINT before_it")
@@ -865,7 +868,7 @@ class Connections(Cases):
 
     def test_a_task_that_is_cancelled(self) -> None:
         async def test(case: Any) -> None:
-            slow = text("INSERT INTO users (name) SELECT CONCAT('bob', SLEEP(0.3))")
+            slow = text("INSERT INTO users (name) SELECT CONCAT('bob', SLEEP(2))")
             with case.assertRaises(TimeoutError):
                 await asyncio.wait_for(case.session.execute(slow), 0.05)
             await case.session.rollback()

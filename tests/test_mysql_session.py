@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from . import inner
 from .mysql import Cases, drivers, drop_what_is_kept, execute, only_alice, query
 from .servers import needs_mysql
+from .waiting import until
 
 tearDownModule = drop_what_is_kept
 
@@ -88,7 +89,7 @@ class Settings(Cases):
         for name in ("transaction", "truncation", "template"):
             hook = self.hook(*HOOK)
             self.each_driver(*tests, *tests, only_alice, isolation=name, setUpDatabase=hook)
-            self.assertEqual(query(f"SELECT IS_FREE_LOCK('{LOCK}')"), [(1,)])
+            self.assertTrue(until(lambda: query(f"SELECT IS_FREE_LOCK('{LOCK}')") == [(1,)]))
 
     def test_those_of_the_class_are_there_in_each_of_its_tests_only(self) -> None:
         def setUpTestData(cls: Any, session: Any) -> None:
@@ -138,7 +139,8 @@ class Settings(Cases):
 
         self.each_driver(test, test, setUpTestData=classmethod(setUpTestData))
         for name in (LOCK, f"{LOCK}_other"):
-            self.assertEqual(query(f"SELECT IS_FREE_LOCK('{name}')"), [(1,)])
+            free = f"SELECT IS_FREE_LOCK('{name}')"
+            self.assertTrue(until(lambda free=free: query(free) == [(1,)]))
 
     def test_what_cannot_be_taken_back_is_refused(self) -> None:
         def test(case: Any) -> None:

@@ -184,7 +184,7 @@ class Serving(unittest.TestCase):
                 connect(self.server)
             with self.assertRaisesRegex(asyncpg.TooManyConnectionsError, "pgserver://"):
                 asyncio.run(connect_async(self.server))
-            self.assertLess(time.monotonic() - before, 30)
+            self.assertLess(time.monotonic() - before, PATIENCE)
             self.assertEqual(first.execute("SELECT 1").fetchone(), (1,))
 
     def test_a_second_connection_is_refused_while_a_statement_runs(self) -> None:
@@ -532,11 +532,11 @@ class Installing(unittest.TestCase):
     def test_a_registry_out_of_reach(self) -> None:
         with (
             inner.directory() as cache,
-            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.socket() as taken,
             mock.patch("sys.stderr"),
         ):
-            host, port = server.getsockname()
-            server.close()
+            taken.bind(("127.0.0.1", 0))  # so that nobody else listens there
+            host, port = taken.getsockname()
             registry = {"npm_config_registry": f"http://{host}:{port}/"}
             before = time.monotonic()
             with (

@@ -31,8 +31,9 @@ from dbtestcase.backends.postgresql import PostgreSQLBackend
 
 from . import inner
 from .faults import reporting, tried
-from .servers import POSTGRESQL, needs_postgresql, postgresql_role
+from .servers import POSTGRESQL, needs_postgresql, postgresql_database_for, postgresql_role
 from .servers import postgresql_server as server
+from .waiting import PATIENCE, until
 
 ROOT = Path(__file__).parent.parent
 
@@ -98,7 +99,7 @@ class Provisioning(unittest.TestCase):
 
     def drop(self, name: str) -> None:
         with server() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def note_use(self, template: str, days: int) -> None:
         """Let the comment on ``template`` say that it was used so many days from now."""
@@ -111,8 +112,7 @@ class Provisioning(unittest.TestCase):
         """Wait until the server is done with what a killed process asked it for."""
         busy = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :door")
         with server() as connection:
-            while connection.scalar(busy, {"door": self.door}):
-                pass
+            self.assertTrue(until(lambda: not connection.scalar(busy, {"door": self.door})))
 
     def start(
         self, *, before: str = "", middle: str = "pass", end: str = "pass", **environment: str
@@ -136,6 +136,8 @@ class Provisioning(unittest.TestCase):
     def run_script(self, **arguments: str) -> str:
         process = self.start(**arguments)
         said: str = process.communicate()[0].strip()
+        if process.returncode < 0:
+            self.await_departures()
         return said
 
     def new(self) -> set[str]:
@@ -249,7 +251,6 @@ def raw(connection):
 PostgreSQLBackend._create = create
 """.replace("SEND", send)
                 )
-                self.await_departures()
                 [left] = self.new()
                 self.assertEqual(self.run_script(), "built")
                 self.assertNotIn(left, databases())
@@ -395,10 +396,8 @@ class Rights(unittest.TestCase):
         return type("Case", (DatabaseTestCase,), {"database": database, **attributes})
 
     def test_in_place(self) -> None:
-        with server() as connection:
-            database = make_url(POSTGRESQL).database
-            connection.exec_driver_sql(f'GRANT CREATE ON DATABASE "{database}" TO {self.role}')
-        url = self.url.update_query_dict({"in_place": "on"})
+        database = self.enterContext(postgresql_database_for(self.url))
+        url = self.url.set(database=database).update_query_dict({"in_place": "on"})
         inner.passed(self, inner.run(self.case(url)), 2)
 
     def test_a_server_that_is_not_there(self) -> None:
@@ -525,7 +524,7 @@ class Schema(unittest.TestCase):
         def test(self: Any) -> None:
             source = backend_for(self.database).source(is_async=False)  # type: ignore[attr-defined]
             open_one = source.raw_connection
-            both = Barrier(2, timeout=60)
+            both = Barrier(2, timeout=PATIENCE)
 
             def open_together() -> Any:
                 both.wait()  # both threads have said where they want to go
@@ -677,6 +676,8 @@ class Schema(unittest.TestCase):
         pid = backend.door.exec_driver_sql("SELECT pg_backend_pid()").scalar()
         with server() as connection:
             connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            there = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+            self.assertTrue(until(lambda: connection.scalar(there, {"pid": pid}) == 0))
         inner.run(first)
         inner.passed(self, inner.run(self.case(isolation="truncation", test=test)), 1)
 

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from dbtestcase.backends import postgresql_drops
+from dbtestcase.backends import postgresql_drops, postgresql_ownership
 from dbtestcase.backends.base import Database
 from dbtestcase.backends.postgresql import PostgreSQLBackend
 from dbtestcase.backends.postgresql_use import is_broken
@@ -38,12 +38,14 @@ class Dropping(unittest.TestCase):
             leftover.remove()
         self.doCleanups()
         with postgresql_server() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {self.door}")
+            connection.exec_driver_sql(f"DROP DATABASE {self.door} WITH (FORCE)")
 
     def backend(self, url: Any = POSTGRESQL, *, together: int = 3) -> PostgreSQLBackend:
         backend = PostgreSQLBackend(make_url(url).set(database=self.door))
         self.addCleanup(backend.close)
         self.enterContext(mock.patch.object(backend, "drops_together", together))
+        # However many connections others have just now.
+        self.enterContext(mock.patch.object(postgresql_ownership, "has_room", return_value=True))
         return backend
 
     def clones(self, backend: PostgreSQLBackend, number: int) -> list[Database]:

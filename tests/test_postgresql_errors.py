@@ -24,7 +24,14 @@ from dbtestcase.provision import provisioner
 
 from . import inner
 from .faults import reporting, tried
-from .servers import POSTGRESQL, needs_postgresql, postgresql_role, postgresql_server
+from .servers import (
+    POSTGRESQL,
+    needs_postgresql,
+    postgresql_database_for,
+    postgresql_role,
+    postgresql_server,
+)
+from .waiting import until
 
 
 def build(connection: Any) -> None:
@@ -119,6 +126,14 @@ class Messages(unittest.TestCase):
     def setUp(self) -> None:
         self.url = self.enterContext(postgresql_role())
 
+    def close(self) -> None:
+        """Close all connections, and wait until the server no longer counts them."""
+        provisioner.close()
+        count = "SELECT count(*) FROM pg_stat_activity WHERE usename = %(name)s"
+        with postgresql_server() as connection:
+            name = {"name": self.url.username}
+            self.assertTrue(until(lambda: connection.exec_driver_sql(count, name).scalar() == 0))
+
     def error(self, url: URL, **attributes: Any) -> str:
         message = inner.only_error(self, inner.run(case_of(url, **attributes)))
         self.assertNotIn("secret", message)
@@ -146,11 +161,11 @@ class Messages(unittest.TestCase):
                 message = self.error(self.url, kind=kind)
                 self.assertRegex(message, r"cannot be reached at .*/dbtestcase_\w+")
                 self.assertIn("To fix this, run fewer workers", message)
-                provisioner.close()
+                self.close()
 
     def test_no_connection_left_for_the_event_loop(self) -> None:
         inner.passed(self, inner.run(case_of(self.url, AsyncDatabaseTestCase)), 2)
-        provisioner.close()
+        self.close()
         self.alter_role("CONNECTION LIMIT 1")
         message = self.error(self.url, kind=AsyncDatabaseTestCase)
         self.assertRegex(message, r"cannot be reached at .*/dbtestcase_\w+")
@@ -295,9 +310,7 @@ class Safety(unittest.TestCase):
 
     def test_schemas_of_others_are_left_alone_in_place(self) -> None:
         url = self.enterContext(postgresql_role())
-        with postgresql_server() as connection:
-            door = make_url(POSTGRESQL).database
-            connection.exec_driver_sql(f'GRANT CREATE ON DATABASE "{door}" TO {url.username}')
+        url = url.set(database=self.enterContext(postgresql_database_for(url)))
         backend = InPlaceBackend(url.update_query_dict({"in_place": "on"}))
         mark = backend._mark()
         run = secrets.token_hex(4)

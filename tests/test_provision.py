@@ -23,6 +23,7 @@ from dbtestcase.provision import Provisioner
 from . import inner
 from .models import Base, User
 from .processes import in_a_child
+from .waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 
@@ -228,19 +229,19 @@ unittest.main(argv=["x"])
         for end in ("pass", "1 / 0", "raise KeyboardInterrupt", "sys.exit(3)"):
             with self.subTest(end), inner.directory() as directory:
                 runs = [self.script(end, directory, isolation) for isolation in isolations]
-                errors = [run.communicate(timeout=60)[1] for run in runs]
+                errors = [run.communicate(timeout=PATIENCE)[1] for run in runs]
                 self.assertNotIn("ResourceWarning", "".join(errors))
                 self.assertEqual(os.listdir(directory), [], errors)
 
     def test_a_killed_run_is_swept_by_the_next(self) -> None:
         with inner.directory() as directory:
             process = self.script("os.kill(os.getpid(), signal.SIGKILL)", directory, "template")
-            process.communicate(timeout=120)
+            process.communicate(timeout=PATIENCE)
             left = os.listdir(directory)
-            self.script("pass", directory, "transaction").communicate(timeout=120)
+            self.script("pass", directory, "transaction").communicate(timeout=PATIENCE)
             self.assertEqual(os.listdir(directory), left)  # it might be new, and not locked yet
             self.make_old(directory)
-            self.script("pass", directory, "transaction").communicate(timeout=120)
+            self.script("pass", directory, "transaction").communicate(timeout=PATIENCE)
             self.assertEqual(os.listdir(directory), [])
 
     @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
@@ -263,9 +264,9 @@ unittest.main(argv=["x"])
             self.assertEqual(living.stdout.readline(), "ready\n")
             alive = os.listdir(directory)
             self.make_old(directory)
-            self.script("pass", directory, "transaction").communicate(timeout=120)
+            self.script("pass", directory, "transaction").communicate(timeout=PATIENCE)
             self.assertEqual(os.listdir(directory), alive)
-            living.communicate(timeout=120)
+            living.communicate(timeout=PATIENCE)
 
     def test_what_is_not_ours_is_left_alone(self) -> None:
         with inner.directory() as directory:
@@ -280,7 +281,7 @@ unittest.main(argv=["x"])
             os.symlink(directory / "dbtestcase-unmarked", directory / "dbtestcase-link")
             self.make_old(directory)
             before = sorted(directory.rglob("*"))
-            _, errors = self.script("pass", directory, "truncation").communicate(timeout=120)
+            _, errors = self.script("pass", directory, "truncation").communicate(timeout=PATIENCE)
             self.assertIn("OK", errors)
             self.assertEqual(sorted(directory.rglob("*")), before)
             self.assertEqual((directory / "app.db").read_text(), "precious")

@@ -11,6 +11,7 @@ import unittest
 from dbtestcase.backends.readiness import RefusedError, answers
 
 from . import inner
+from .waiting import PATIENCE
 
 READY = b"Z" + struct.pack("!Ic", 5, b"I")
 
@@ -42,7 +43,7 @@ class FirstAnswer(unittest.TestCase):
         server = threading.Thread(target=serve)
         server.start()
         self.addCleanup(server.join)
-        return answers(path, time.monotonic() + 60)
+        return answers(path, time.monotonic() + PATIENCE)
 
     def test_a_query_is_answered(self) -> None:
         self.assertTrue(self.ask(READY, READY))

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from .faults import reporting, tried
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
+from .waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,7 +29,7 @@ class Runners(unittest.TestCase):
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=5 * PATIENCE,
         )
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
         return ran.stdout + ran.stderr
@@ -116,7 +117,7 @@ class Options(unittest.TestCase):
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=120,
+                timeout=5 * PATIENCE,
             )
         self.assertEqual(ran.returncode, 1, ran.stderr)
         return ran.stdout, ran.stderr
@@ -250,7 +251,7 @@ class Workers(unittest.TestCase):
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=10 * PATIENCE,
         )
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
         users: dict[str, set[str]] = defaultdict(set)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import (
@@ -657,6 +657,7 @@ def _runs(examples: int) -> settings:
         stateful_step_count=40,
         deadline=None,
         derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],  # which a loaded machine is
         phases=[Phase.generate, Phase.shrink],
     )
 

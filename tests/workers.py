@@ -22,7 +22,7 @@ def note(database: Any) -> None:
     """Note that this process uses ``database``, and wait for the others, lest one does it all."""
     notes = Path(os.environ["NOTES"])
     Path(notes, f"{os.getpid()} {database}").touch()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if len({path.name.split()[0] for path in notes.iterdir()}) >= int(os.environ["PROCESSES"]):
             break

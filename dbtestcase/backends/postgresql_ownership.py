@@ -44,9 +44,8 @@ _STAY = text(  # from version 14 on
 _END_HOLDER = text(
     "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database"
     " WHERE locktype = 'advisory' AND CAST(classid AS bigint) = :class AND objsubid = 2"
-    " AND CAST(objid AS bigint) = :number AND datname = current_database()"
-    " AND pid <> pg_backend_pid()"
-)
+    " AND CAST(objid AS bigint) = :number AND datname = current_database() AND pid = :process"
+).bindparams(**{"class": _LOCKS})
 _MARKED = text(
     "SELECT datname, CASE datconnlimit WHEN :broken THEN 'broken'"
     " ELSE coalesce(shobj_description(oid, 'pg_database'), '') END FROM pg_database"
@@ -64,6 +63,7 @@ class OwnedDatabases(ServerBackend):
     def __init__(self, url: URL) -> None:
         super().__init__(url)
         self._discarded: list[str] = []
+        self._former = 0  # the server's process behind the door that was opened last
 
     @cached_property
     def door_digest(self) -> str:
@@ -170,7 +170,9 @@ class OwnedDatabases(ServerBackend):
         door.execute(_STAY)  # an idle door keeps its lock
         number = int(self.token, 16)
         if self.losses:  # of doors, which the server may not have heard of
-            door.execute(_END_HOLDER, {"class": _LOCKS, "number": _second_key(number) % (1 << 32)})
+            held = {"number": _second_key(number) % (1 << 32), "process": self._former}
+            door.execute(_END_HOLDER, held)
+        self._former = door.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
         self._lock_number(door, "pg_advisory_lock", number)
         of_runs: dict[str, list[str]] = {}
         for name, comment in self._ours().items():

@@ -20,6 +20,7 @@ from dbtestcase import InterleavedTransactionsError
 
 from .. import inner
 from ..models import User
+from ..waiting import PATIENCE
 from .behaviour import Async, Behaviour, Sync
 
 COLOURS = (Sync, Async)
@@ -140,7 +141,7 @@ class Unreturned(TestCase):
 
         def test(case: Any) -> None:
             asked.put(case.done)
-            case.assertTrue(taken.wait(60))
+            case.assertTrue(taken.wait(PATIENCE))
 
         methods = {"setUpClass": classmethod(set_up_class), "test": test}
         inner.passed(self, self.run_case(Sync, **methods), 1)
