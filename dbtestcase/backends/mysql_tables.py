@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from .mysql_catalog import Catalog, identifier
 from .mysql_definitions import without_triggers
@@ -73,8 +74,13 @@ def _in_one_transaction(database: Catalog, changes: list[tuple[str, str]]) -> No
         statements = [*alone, "START TRANSACTION", *together, "COMMIT"]
     else:
         statements = [sql for _, sql in changes]
-    for statement in statements:
-        database.execute(statement)
+    try:
+        for statement in statements:
+            database.execute(statement)
+    except Exception:
+        with suppress(Exception):  # the connection is gone
+            database.execute("ROLLBACK")  # or else it keeps whoever drops the database waiting
+        raise
 
 
 def restart(copy: Catalog, original: Catalog, tables: Collection[str]) -> None:
