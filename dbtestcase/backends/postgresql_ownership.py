@@ -18,7 +18,7 @@ from .. import _version
 from ..exceptions import BackendError
 from .base import shown
 from .leftover import Leftover
-from .losses import even_after_a_loss
+from .losses import drop_if_reached
 from .postgresql_drops import execute_together, has_clients, has_room, holds_roles
 from .postgresql_errors import (
     INSUFFICIENT_PRIVILEGE,
@@ -162,8 +162,10 @@ class OwnedDatabases(ServerBackend):
         with ExitStack() as last:
             last.callback(super().close)
             if self.is_open():
-                ours = even_after_a_loss(self._ours)
-                self._drop_all([name for name in ours if _run_of(name) == self.token])
+                drop_if_reached(self._drop_own)
+
+    def _drop_own(self) -> None:
+        self._drop_all([name for name in self._ours() if _run_of(name) == self.token])
 
     def _enter(self, door: Connection) -> None:
         """Hold the lock that says we are alive, and drop what is nobody's any more."""
