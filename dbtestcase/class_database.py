@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
-from .backends import engine_around, even_after_a_loss
+from .backends import drop_if_reached, engine_around, even_after_a_loss, loses
 from .between_tests import ChangesBetweenTests
 from .engines import Engines
 from .event_loop import run_alone
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from .backends import Backend, Database
     from .event_loop import ClassLoop
-
 
 _CREATING = threading.RLock()  # test classes may run in several threads
 
@@ -94,7 +93,6 @@ class ClassDatabase:
             self.sandbox.start_test(test)
         else:
             if isolation not in self.copies:
-                assert self._committed is not None
                 self.copies[isolation] = self._copy(isolation)
             self._lead_to(self.copies[isolation])
 
@@ -109,7 +107,7 @@ class ClassDatabase:
         left, self.moved = self.moved, self._create(template, "transaction")
         self._lead_to(self.moved)
         if left is not None:
-            even_after_a_loss(left.drop)
+            drop_if_reached(left.drop)
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -143,7 +141,7 @@ class ClassDatabase:
         if self.moved is not None:
             left, self.moved = self.moved, None
             self._lead_to(self._committed)
-            even_after_a_loss(left.drop)
+            drop_if_reached(left.drop)
         copy = self.copies.get(isolation)
         if copy is None:
             if self.engines.forwards and not self.backend.both_colours:
@@ -155,10 +153,14 @@ class ClassDatabase:
         restored = False
         try:
             restored = copy.restore(self._committed, reset_sequences=self._reset_sequences)
+        except Exception:
+            if not loses(self.backend):
+                raise
+            self.sandbox.intact = False
         finally:
             if not restored:
                 self._lead_to(self._committed)
-                even_after_a_loss(self.copies.pop(isolation).drop)
+                drop_if_reached(self.copies.pop(isolation).drop)
 
     def of_committed(self, make: Callable[[Database], Database]) -> Database:
         """Return what ``make`` does of what is committed, which the sandbox leaves meanwhile."""
@@ -193,7 +195,7 @@ class ClassDatabase:
     def drop(self) -> None:
         """Remove the database."""
         if self._database is not None:
-            even_after_a_loss(self._database.drop)
+            drop_if_reached(self._database.drop)
             self._database = None
 
     def _finish_class(self) -> None:
@@ -245,9 +247,8 @@ class ClassDatabase:
         self.copies.clear()
         self._committed = None
         with ExitStack() as last:  # the copies first
-            for database in databases:
-                if database is not None:
-                    last.callback(even_after_a_loss, database.drop)
+            for database in filter(None, databases):
+                last.callback(drop_if_reached, database.drop)
 
     def _lead_to(self, database: Database | None) -> None:
         if database is not self._leads_to:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from .exceptions import DBTestCaseError
+from .exceptions import BackendError, DBTestCaseError
 
 if TYPE_CHECKING:
     from .aliases import DatabaseOptions
@@ -19,25 +19,37 @@ if TYPE_CHECKING:
 _OURS = ("dbtestcase.backends", "dbtestcase.migrat")
 
 
-def explain(error: BaseException, case: type, databases: Databases) -> None:
-    """Note on ``error``, which fails a test of ``case``, what it does not say itself."""
+def explain(error: BaseException, case: type, databases: Databases, test: str = "") -> None:
+    """Note on ``error``, which fails ``test`` or the set-up of ``case``, what it does not say."""
     for one in _with_causes(error):
         if isinstance(one, DBTestCaseError):
             return
         if isinstance(one, DBAPIError):
-            note = _explanation(one, case, databases)
+            note = _explanation(one, case, databases, test or f"the set-up of {case.__qualname__}")
             if note:
                 error.add_note(note)
             return
 
 
-def _explanation(error: DBAPIError, case: type, databases: Databases) -> str:
+def refuse_loss(test: str, databases: Databases) -> None:
+    """Raise if a connection was lost that ``test``, which is over, had in a sandbox.
+
+    :raises BackendError: it was; names the server and the remedy.
+    """
+    for alias, database in databases.by_alias.items():
+        if database.sandbox.link.is_lost:
+            raise BackendError(databases.backends[alias].connection_lost(test))
+
+
+def _explanation(error: DBAPIError, case: type, databases: Databases, test: str) -> str:
     engine = _engine_of(error)
     if engine is None:
         return ""
     alias = databases.alias_of(engine)
     if alias is None:
         return _NOT_REDIRECTED.format(engine=engine)
+    if error.connection_invalidated or databases.by_alias[alias].sandbox.link.is_lost:
+        return databases.backends[alias].connection_lost(test)
     said = str(error.orig)
     late = [table.fullname for table in databases.late_tables() if table.name in said]
     if late:

@@ -19,6 +19,7 @@ from sqlalchemy.util import greenlet_spawn
 from .connections import SandboxedConnection, is_ours
 from .inherited import guard
 from .statements import caller
+from .violations import forked
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Dialect
@@ -222,6 +223,8 @@ class Engines:
         with self._lock:
             if isinstance(source, SandboxedConnection):
                 self._stand_ins.add(source)
+                if connection is not source:  # but a driver's, with a thread that no child has
+                    guard(record, forked)
             else:
                 self._real.add(record)
                 guard(record)

@@ -31,6 +31,9 @@ class OptionError(DBTestCaseError):
 class BackendError(DBTestCaseError):
     """The database cannot be used: its driver is missing or it does not answer."""
 
+    is_unreachable = False  # for it does not answer
+    was_reached = False  # before, so that it may be again
+
 
 class NotReadyError(DBTestCaseError, RuntimeError):
     """``self.session`` or its kin was used before the class or test was set up."""

@@ -1,11 +1,12 @@
-"""Connections with real transactions that a process has inherited, which was forked meanwhile."""
+"""Connections of a driver that a process has inherited, which was forked meanwhile."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from .backends import cut_off
 from .statements import caller
@@ -14,7 +15,11 @@ from .violations import inherited
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
-_records: WeakSet[ConnectionPoolEntry] = WeakSet()
+    from .exceptions import IsolationError
+
+    Refusal = Callable[[str], IsolationError]  # of what was done at a line
+
+_records: WeakKeyDictionary[ConnectionPoolEntry, Refusal] = WeakKeyDictionary()
 _left: list[Any] = []  # our parent's, which drivers might end once nobody refers to them
 
 
@@ -24,19 +29,22 @@ class InheritedConnection:
     To give it back ends nothing. The pool, when it is about to give it out, opens another one.
     """
 
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
     def rollback(self) -> None:
         """Do nothing: the transaction is that of the parent."""
 
     close = terminate = rollback
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise inherited(caller())
+        raise self._refusal(caller())
 
 
-def guard(record: ConnectionPoolEntry) -> None:
+def guard(record: ConnectionPoolEntry, refusal: Refusal = inherited) -> None:
     """Let processes that are forked from now on leave the connection of ``record`` alone."""
     _watch_forks()
-    _records.add(record)
+    _records[record] = refusal
 
 
 @cache
@@ -47,11 +55,11 @@ def _watch_forks() -> None:
 
 def _leave_to_parent() -> None:
     record: Any  # of which SQLAlchemy does not document who uses it
-    for record in list(_records):
+    for record, refusal in list(_records.items()):
         if record.dbapi_connection is not None:
             _left.append(record.dbapi_connection)
             cut_off(record.dbapi_connection)
-            record.dbapi_connection = instead = InheritedConnection()
+            record.dbapi_connection = instead = InheritedConnection(refusal)
             proxy = record.fairy_ref and record.fairy_ref()
             if proxy:
                 proxy.dbapi_connection = instead

@@ -13,7 +13,7 @@ from .assertions import refuse_unused
 from .between_tests import SetUpChanges
 from .code_digest import mentions
 from .connections import MOMENTS
-from .database_errors import explain
+from .database_errors import explain, refuse_loss
 from .databases import Databases
 from .engines import SOURCE
 from .environment import check_environment, keeps_databases, sql_reports
@@ -95,7 +95,7 @@ class ClassLifecycle:
 
     def explain(self, error: BaseException) -> None:
         """Note on ``error`` what a database's error does not say itself."""
-        explain(error, self._case, self.databases)
+        explain(error, self._case, self.databases, self.test)
 
     def keep_data(self, session: Session, instances_of: InstancesOf) -> None:
         """Keep what ``setUpTestData``, having committed in ``session``, put on the class.
@@ -253,13 +253,13 @@ class TestLifecycle:
         """Raise if the test, all of which is over, only seems to have succeeded.
 
         :raises AssertionError: it has called an assertion and not used it.
-        :raises StaleConnectionError: it has left a connection open in a sandbox, and the garbage
-            collector leaves it too.
+        :raises BackendError: it has lost its connection, and caught what that raised.
+        :raises StaleConnectionError: it has left a connection open in a sandbox, for good.
         """
         self.refuse_unused()
-        if not self._unreturned():
-            return
-        gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
+        refuse_loss(self._test.id(), self._databases)
+        if self._unreturned():
+            gc.collect()  # a cycle, such as that of a traceback, is nobody who uses a connection
         for left in self._unreturned():
             raise unreturned_connection(self._test.id(), left.last_sql, left.opened_at)
 

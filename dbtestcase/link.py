@@ -21,6 +21,10 @@ class Link(Protocol):
     #: This process was forked, and the connection is its parent's.
     is_left: bool
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server closed the connection, or it broke off, as far as is known."""
+
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Return ``function(...)``, called where the connection lives, one call at a time."""
 

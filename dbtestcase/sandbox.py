@@ -78,8 +78,7 @@ class Sandbox:
             if self._stack.began:
                 self.link.call(self._undo_test)
         finally:
-            self.test = ""
-            self._tested = True
+            self.test, self._tested = "", True
         if self._violations and all(map(violations.was_swallowed, self._violations)):
             raise self._violations[0]
 
@@ -97,8 +96,8 @@ class Sandbox:
         self.link.call(self._stack.commit)
 
     def check_intact(self) -> None:
-        """Raise if the transaction that should be open no longer is."""
-        if self._stack.began and not self.link.in_transaction():
+        """Raise if the transaction that should be open no longer is, though the connection is."""
+        if self._stack.began and not (self.link.in_transaction() or self.link.is_lost):
             raise self._ended()
 
     # What connections do
@@ -153,6 +152,8 @@ class Sandbox:
         :raises TransactionEndedError: and that the database rolled back the transaction.
         """
         self.check_intact()
+        if self.link.is_lost:
+            return
         if self.link.was_aborted(error):
             owner.failed = bool(owner.savepoints)
             self._stack.undo(self._stack.lost_by_failing(owner))
@@ -179,7 +180,7 @@ class Sandbox:
     def roll_back(self, owner: Owner) -> None:
         """End the transaction of ``owner`` and undo its work."""
         try:
-            if owner.savepoints:
+            if owner.savepoints and not self.link.is_lost:
                 self.roll_back_to(owner, 0)
                 owner.savepoints.pop().owner = self  # and is there for whoever writes next
         finally:
@@ -237,20 +238,22 @@ class Sandbox:
             self.test_savepoint.writers[self] = "the test itself"
         else:
             self._undo(self._stack.roll_back)
-        self.intact = self.link.end_test() and self.intact
+        self.intact = not self.link.is_lost and self.link.end_test() and self.intact
         if self.sequences is not None and self.intact:
             self.link.restart_sequences(self.sequences)
 
     def _roll_back(self) -> None:
         self._undo(self._stack.roll_back)
-        self.intact = self.link.end_class() and self.intact
+        self.intact = not self.link.is_lost and self.link.end_class() and self.intact
 
     def _undo(self, undo: Callable[..., None], *args: Savepoint) -> None:
         self.check_intact()
         try:
             undo(*args)
         except Exception as error:  # as in a transaction that somebody else has begun
-            raise self._ended() from error
+            ended = self._ended()
+            if not self.link.is_lost:
+                raise ended from error
 
     def _ended(self) -> IsolationError:
         self.intact = False

@@ -99,8 +99,7 @@ _ENDED = """\
 {test}: the transaction around the test has been ended behind its back, so what it wrote \
 may have been committed. The database is rebuilt before the next test.
   To fix this, run the test in a database where it may end transactions itself, with the \
-decorator @dbtestcase.isolation("truncation") or @dbtestcase.isolation("template"). If instead the \
-connection was lost, which an error before this one says, nothing was committed."""
+decorator @dbtestcase.isolation("truncation") or @dbtestcase.isolation("template")."""
 
 _STALE = """\
 This connection was left in the middle of a transaction when {test} ended; that transaction \

@@ -8,8 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import unittest
 from contextlib import redirect_stderr
@@ -24,11 +22,10 @@ from dbtestcase.backends import notices
 from dbtestcase.backends.sqlite import SQLiteBackend
 from dbtestcase.exceptions import BackendError
 
-from . import inner
+from . import inner, test_postgres_server
 from .faults import reporting, tried
 from .processes import IS_ROOT, as_nobody, in_a_child, in_two_children
-
-ROOT = Path(__file__).parent.parent
+from .small_disks import needs_small_disks, run_on_a_small_disk
 
 
 @reporting
@@ -148,23 +145,9 @@ print("left", os.listdir(sys.argv[1]))
                 self.assertIn(message, said)
 
     @tried("its disk is full", "the cache", "works without")
-    @unittest.skipUnless(IS_ROOT and shutil.which("unshare"), "only root can mount a small disk")
+    @needs_small_disks
     def test_a_full_disk(self) -> None:
-        ran = subprocess.run(
-            [
-                *("unshare", "--mount", "/bin/sh", "-c"),
-                'mount -t tmpfs -o size=64k none "$0" && exec "$@"; exit 77',
-                *(self.home, sys.executable, "-W", "error", "-c", self.ON_A_SMALL_DISK),
-                self.directory,
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ran.returncode == 77:
-            self.skipTest(ran.stderr)
-        self.assertEqual(ran.returncode, 0, ran.stderr)
+        ran = run_on_a_small_disk(self, self.home, "size=64k", self.ON_A_SMALL_DISK, self.directory)
         self.assertRegex(ran.stdout, r"\(1, .*cannot be kept in .*: database or disk is full")
         self.assertIn("left []\n", ran.stdout)
 
@@ -302,7 +285,7 @@ class OfServers(unittest.TestCase):
         self.target.parent.chmod(0o500)
         self.assertIn("Permission denied", in_a_child(lambda: as_nobody(self.refused, self.cache)))
 
-    @tried("its disk is full", "the cache", "refused", "PGlite", "pgserver")
+    @tried("its disk is full", "the cache", "refused", "PGlite")
     def test_a_full_disk(self) -> None:
         def fill(directory: Path) -> None:
             self.made += 1
@@ -312,6 +295,27 @@ class OfServers(unittest.TestCase):
             self.assertIn("No space left on device", self.refused())
         left = [path.name for path in self.target.parent.iterdir() if path.is_dir()]
         self.assertEqual(left, [])
+
+    def test_too_little_room(self) -> None:
+        """What others say to whom something cannot be written, such as npm, may be anything."""
+
+        def fail(directory: Path) -> None:
+            raise BackendError("try another version")
+
+        usage = shutil.disk_usage(self.cache)
+        for free, expected in (
+            (63 << 20, "There are 63 MB left in .*another version"),
+            (1 << 40, r"\Atry"),
+        ):
+            with (
+                self.subTest(free=free),
+                mock.patch.object(self, "make", fail),
+                mock.patch.object(
+                    shutil, "disk_usage", lambda _, free=free: usage._replace(free=free)
+                ),
+                self.assertRaisesRegex(BackendError, expected),
+            ):
+                self.cached()
 
     @tried("two runs at once", "filling the cache", "built once", "PGlite", "pgserver")
     def test_two_at_once(self) -> None:
@@ -345,3 +349,29 @@ class OfServers(unittest.TestCase):
         self.cached()
         self.assertEqual(self.made, 1)
         self.assertEqual(list(self.target.parent.glob("unfinished-*")), [])
+
+
+@test_postgres_server.needs_it
+@reporting
+class OnASmallDisk(unittest.TestCase):
+    """What pgserver says when there is no room for what it keeps."""
+
+    title = "pgserver"
+
+    RUN = """
+import os, sys
+from tests import inner, test_losses
+result = inner.run(test_losses.case(test_losses.Sync, "pgserver://", "transaction"))
+print(*(message for _, message in result.errors))
+print("left", *(name for *_, names in os.walk(sys.argv[1]) for name in names))
+"""
+
+    @tried("its disk is full", "the cache", "refused")
+    @needs_small_disks
+    def test_a_full_disk(self) -> None:
+        home = self.enterContext(inner.directory())
+        with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(home)):
+            ran = run_on_a_small_disk(self, home, "size=3m", self.RUN, home)
+        self.assertRegex(ran.stdout, f"There are [0-3] MB left in {home}/")
+        self.assertIn("  To fix this, make room there", ran.stdout)
+        self.assertIn("\nleft .lock\n", ran.stdout)

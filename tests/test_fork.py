@@ -41,6 +41,13 @@ def check_child(case: Any, user: Any) -> None:
         case.assertEqual(in_a_child(end), "None")
 
 
+def check_sandbox(case: Any, session: Session) -> None:
+    """Let children use the session of a test in a sandbox, in vain, and close it."""
+    said = in_a_child(lambda: session.scalar(select(User.name)))
+    case.assertIn("was forked while a test ran", said)
+    case.assertEqual(in_a_child(session.close), "None")
+
+
 def collect(connections: list[Any]) -> None:
     """Forget ``connections`` without giving them back."""
     connections.clear()
@@ -142,6 +149,20 @@ class OnSQLite(unittest.TestCase):
                     await connection.execute(insert(User).values(name="alice"))
                     await connection.run_sync(lambda sync: check_child(self, sync))
                     await connection.commit()
+                await self.assertDatabaseCount(User, 1)
+
+        inner.passed(self, inner.run(Forking), 1)
+
+    def test_an_async_one_in_the_sandbox(self) -> None:
+        class Forking(AsyncDatabaseTestCase):
+            database = self.url
+            metadata = Base.metadata
+
+            async def test(self) -> None:
+                self.session.add(User(name="alice"))
+                await self.session.flush()
+                await self.session.run_sync(lambda sync: check_sandbox(self, sync))
+                await self.session.commit()
                 await self.assertDatabaseCount(User, 1)
 
         inner.passed(self, inner.run(Forking), 1)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
-import subprocess
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from unittest import mock
 
-from psycopg import OperationalError, connect
 from sqlalchemy import Column, Integer, MetaData, String, Table, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
 from dbtestcase.backends import backend_for
-from dbtestcase.backends.postgres_binaries import (
-    find_binaries,
-    unprivileged_account,
-    within_reach,
-)
-from dbtestcase.backends.postgres_data import initialised
 from dbtestcase.provision import provisioner
 
-from . import inner, mysql, test_postgres_server
+from . import inner, mysql
 from .faults import reporting, tried
+from .own_servers import OwnPostgreSQL
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
 from .test_postgres_server import needs_it
 from .waiting import until
@@ -135,6 +128,26 @@ class Losses:
             tests = {"test": lambda this: self.lose(), "test_then": Sync.test}
             with self.subTest(isolation):
                 inner.passed(self, inner.run(*cases(2, Sync, self.url, isolation, **tests)), 4)
+
+    def test_in_a_test_that_catches_the_error(self: Any) -> None:
+        def use(session: Session) -> None:
+            self.end(session.scalar(text(self.own_number)))
+            with suppress(DBAPIError):
+                session.execute(text("SELECT 1"))
+
+        def test(this: Any) -> None:
+            use(this.session)
+
+        async def async_test(this: Any) -> None:
+            await this.session.run_sync(use)
+
+        for base, catching in ((Sync, test), (Async, async_test)):
+            with self.subTest(base.__name__):
+                one = case(base, self.url, "transaction", test=catching)
+                said = inner.only_error(self, inner.run(one))
+                self.assertRegex(said, "BackendError: .*Case.test: the connection to .* was lost")
+                self.assertIn("  To fix this, start the server", said)
+                inner.passed(self, inner.run(case(base, self.url, "transaction")), 1)
 
     def test_while_a_template_is_built(self: Any) -> None:
         built: list[Any] = []
@@ -289,59 +302,11 @@ class Restarts(unittest.TestCase):
     """A PostgreSQL server that others run, which is started again between two classes."""
 
     def setUp(self) -> None:
-        self.directory = self.enterContext(inner.directory())
-        self.account = unprivileged_account()
-        self.directory.chmod(0o755)
-        self.data = self.directory / "data"
-        self.data.mkdir(0o700)
-        if self.account is not None:
-            for path in (self.directory, self.data):
-                os.chown(path, self.account.uid, self.account.gid)
-        binaries = self.binaries = find_binaries()
-        if self.account is not None:
-            self.binaries = within_reach(binaries, self.directory, self.account)
-        cache = test_postgres_server.CACHE
-        archive = initialised(cache, binaries, self.account, self.directory.parent)
-        with archive.open("rb") as stdin:
-            self.run_as_account("tar", "-xf", "-", "-C", self.data, stdin=stdin).wait()
-        self.start()
-        self.addCleanup(self.stop)
+        self.server = OwnPostgreSQL(self.enterContext(inner.directory()))
+        self.addCleanup(self.server.stop)
         self.addCleanup(provisioner.close)
-        self.url = f"postgresql://postgres@/postgres?host={self.directory}"
-
-    def run_as_account(self, *command: Any, **options: Any) -> subprocess.Popen[bytes]:
-        account = self.account
-        return subprocess.Popen(
-            command,
-            cwd=self.directory,
-            user=account and account.uid,
-            group=account and account.gid,
-            extra_groups=account and (),
-            **options,
-        )
-
-    def start(self) -> None:
-        self.server = self.run_as_account(
-            *(self.binaries / "postgres", "-D", self.data, "-k", self.directory),
-            *("-c", "listen_addresses=", "-c", "fsync=off"),
-            stderr=subprocess.DEVNULL,
-        )
-        self.assertTrue(until(self.answers))
-
-    def answers(self) -> bool:
-        try:
-            self.query("SELECT 1")
-        except OperationalError:
-            return False
-        return True
-
-    def query(self, sql: str) -> list[Any]:
-        with connect(host=str(self.directory), user="postgres", autocommit=True) as connection:
-            return connection.execute(sql).fetchall()
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        self.server.send_signal(how)
-        self.server.wait()
+        self.server.start()
+        self.url = self.server.url
 
     @tried("the server is started again", "between two classes", "passes", "PostgreSQL")
     def test_all_isolations(self) -> None:
@@ -350,18 +315,18 @@ class Restarts(unittest.TestCase):
                 with self.subTest(isolation, base=base.__name__):
                     before, *after = cases(3, base, self.url, isolation)
                     inner.passed(self, inner.run(before), 1)
-                    self.stop()
-                    self.start()
+                    self.server.stop()
+                    self.server.start()
                     inner.passed(self, inner.run(*after), 2)
         provisioner.close()
-        left = self.query("SELECT datname FROM pg_database WHERE datname LIKE 'dbtestcase%'")
+        left = self.server.query("SELECT datname FROM pg_database WHERE datname LIKE 'dbtestcase%'")
         self.assertRegex(" ".join(name for (name,) in left), "^(dbtestcase_template_[^ ]+ ?)+$")
 
     def test_that_takes_longer_than_the_next_class_can_wait(self) -> None:
         before, meanwhile, after = cases(3, Sync, self.url, "truncation")
         inner.passed(self, inner.run(before), 1)
-        self.stop()
+        self.server.stop()
         said = inner.only_error(self, inner.run(meanwhile))
         self.assertIn("start the server", said)
-        self.start()
+        self.server.start()
         inner.passed(self, inner.run(after), 1)

@@ -8,9 +8,7 @@ import struct
 import unittest
 from threading import Thread
 from typing import Any
-from unittest import mock
 
-import psycopg.errors
 from sqlalchemy import URL, Column, Integer, MetaData, Table, event, make_url
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
@@ -170,23 +168,6 @@ class Messages(unittest.TestCase):
         message = self.error(self.url, kind=AsyncDatabaseTestCase)
         self.assertRegex(message, r"cannot be reached at .*/dbtestcase_\w+")
         self.assertIn("To fix this, run fewer workers", message)
-
-    @tried("its disk is full", "the server", "refused")
-    def test_a_full_disk(self) -> None:
-        backend = PostgreSQLBackend(self.url)
-        self.addCleanup(backend.close)
-        dialect = backend.source(is_async=False).dialect
-        execute = dialect.do_execute
-
-        def fail(cursor: Any, statement: str, *arguments: Any) -> None:
-            if statement.startswith("CREATE DATABASE"):
-                raise psycopg.errors.DiskFull("No space left on device")
-            execute(cursor, statement, *arguments)
-
-        with mock.patch.object(dialect, "do_execute", fail), self.assertRaises(BackendError) as at:
-            backend.template("full", build)
-        self.assertIn("No space left on device", str(at.exception))
-        self.assertIn("To fix this, make room on the disk", str(at.exception))
 
     def test_who_may_not_create_databases(self) -> None:
         self.alter_role("NOCREATEDB")

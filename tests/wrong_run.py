@@ -27,6 +27,9 @@ from sqlalchemy.orm import Session
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
 from dbtestcase.backends import backend_for
+from dbtestcase.backends.losses import socket_of
+
+from .waiting import until
 
 Faults = Sequence[tuple[str, str]]
 
@@ -59,8 +62,12 @@ def end_connection(session: Any) -> None:
 
 def drop_connection(session: Any) -> None:
     """Let the connection of the test break off."""
-    connection = session.connection().connection.dbapi_connection.sandbox.link.connection
-    with socket.socket(fileno=os.dup(connection.fileno())) as client:
+    adapted = session.connection().connection.dbapi_connection.sandbox.link.connection
+    driver = getattr(adapted, "driver_connection", adapted)
+    transport = getattr(driver, "_transport", None) or getattr(driver, "_writer", None)
+    is_async = transport is not None
+    used = transport.get_extra_info("socket") if is_async else socket_of(driver)
+    with socket.socket(fileno=os.dup(used.fileno())) as client:
         client.shutdown(socket.SHUT_RDWR)
     session.execute(text("SELECT 1"))
 
@@ -81,8 +88,9 @@ def fork(session: Any) -> None:
 
 
 def kill_server(session: Any) -> None:
+    """Kill it, and use the session until its connection has heard of that."""
     os.kill(process(), signal.SIGKILL)
-    session.execute(text("SELECT 1"))
+    until(lambda: session.execute(text("SELECT 1")) is None)
 
 
 def kill_server_unnoticed(session: Any) -> None:
@@ -118,6 +126,7 @@ FAULTS = {
     "fork": fork,
     "_exit": lambda session: os._exit(3),
 }
+IN_SESSIONS = {"server", "unnoticed", "socket", "connection", "dropped", "fork"}
 
 
 class Faulty:
@@ -127,11 +136,15 @@ class Faulty:
     phase: ClassVar[str]
 
     @classmethod
+    def tell(cls) -> None:
+        if server is not None:
+            say("server", process(), server.socket_directory)
+        say("reached", cls.fault, cls.phase)
+
+    @classmethod
     def reach(cls, phase: str, session: Any = None) -> None:
         if phase == cls.phase:
-            if server is not None:
-                say("server", process(), server.socket_directory)
-            say("reached", cls.fault, phase)
+            cls.tell()
             if cls.fault in FAULTS:
                 FAULTS[cls.fault](session)
             else:
@@ -218,7 +231,11 @@ class Async(HealthyAsync, Faulty):
         await self.reach_async("asyncSetUp")
 
     async def test_1(self) -> None:
-        await self.reach_async("an async test")
+        if self.fault in IN_SESSIONS:
+            self.tell()
+            await self.session.run_sync(FAULTS[self.fault])
+        else:
+            await self.reach_async("an async test")
 
     async def asyncTearDown(self) -> None:
         await self.reach_async("asyncTearDown")

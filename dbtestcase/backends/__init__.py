@@ -14,7 +14,7 @@ from ..exceptions import OptionError
 from .base import Backend, Database, Features, shown
 from .engine_around import engine_around
 from .leftover import Kept, Leftover
-from .losses import cut_off, even_after_a_loss, is_loss
+from .losses import cut_off, drop_if_reached, even_after_a_loss, is_loss, loses
 
 __all__ = [
     "Backend",
@@ -24,9 +24,11 @@ __all__ = [
     "Leftover",
     "backend_for",
     "cut_off",
+    "drop_if_reached",
     "engine_around",
     "even_after_a_loss",
     "is_loss",
+    "loses",
     "shown",
 ]
 

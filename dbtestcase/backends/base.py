@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from ..exceptions import BackendError, OptionError
 from ..wording import joined
+from .losses import connection_lost
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect, Engine
@@ -154,6 +155,10 @@ class Backend(ABC):
     def dialect(self) -> Dialect:
         """SQLAlchemy's dialect, to compile with."""
         return self.driver_url(is_async=False).get_dialect()()
+
+    def connection_lost(self, test: str) -> str:
+        """Return what to say of a ``test`` whose connection to it was lost."""
+        return connection_lost(test, f"{self.title} at {shown(self.url)}")
 
     def notice_loss(self) -> None:  # noqa: B027  # optional
         """Count it in :attr:`losses` if all that was made has been lost, before more is made."""

@@ -57,6 +57,12 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory)
 
 
+#: Megabytes without which it is no wonder if something cannot be made.
+_ROOM = 64
+_NO_ROOM = """\
+There are {free} MB left in {directory}, which may be why: {error}
+  To fix this, make room there, or let the cache directory be one with room."""
+
 _UNUSABLE = """\
 Cannot keep files in the cache directory {cache}: {error}.
   To fix this, let it be a directory with room, which you and nobody else may write to."""
@@ -93,8 +99,20 @@ def _fill(target: Path, make: Callable[[Path], None]) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     unfinished = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     try:
-        make(unfinished)
+        _make(unfinished, make)
         unfinished.rename(target)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _make(directory: Path, make: Callable[[Path], None]) -> None:
+    """Call ``make(directory)``; of a disk that is full what it runs may have said nothing."""
+    try:
+        make(directory)
+    except BackendError as error:
+        free = shutil.disk_usage(directory).free >> 20
+        if free >= _ROOM:
+            raise
+        said = _NO_ROOM.format(free=free, directory=directory.parent, error=error)
+        raise BackendError(said) from error

@@ -16,6 +16,7 @@ from .cached import kept_in, remove
 from .dead_servers import remove_server
 from .kept import kept_files
 from .leftover import Leftover
+from .losses import connection_lost
 from .notices import say
 from .server import ServerBackend
 
@@ -93,6 +94,9 @@ class EmbeddedServer(ServerBackend):
             yield Leftover("cache", str(path), partial(remove, path), path)
         yield from kept_files(f".{self.kind}.tar")
 
+    def connection_lost(self, test: str) -> str:
+        return connection_lost(test, f"{self.title}, a server of this process,", _ENDED)
+
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
         """Start the server if need be, and return where it is."""
         self.reach()
@@ -135,7 +139,9 @@ class EmbeddedServer(ServerBackend):
         """Note the loss of all that was in the server if a block finds that it has ended."""
         try:
             yield
-        except BackendError:
+        except BackendError as error:
+            error.is_unreachable = True
+            error.was_reached = self._reached_by == os.getpid()
             self._lose()
             raise
 
@@ -145,3 +151,6 @@ class EmbeddedServer(ServerBackend):
             self.losses += 1
             if self._door is not None:
                 self._door.invalidate()
+
+
+_ENDED = "see what has ended it or the connection, such as the test itself, or a lack of memory"

@@ -124,6 +124,7 @@ class BaseLink:
 
     aborts = False
     is_left = False
+    is_lost: Any = False  # until that is noticed
     connection: DBAPIConnection
 
     def __init__(self, connection: Any, caller: Caller) -> None:

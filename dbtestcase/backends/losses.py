@@ -6,7 +6,12 @@ import os
 import selectors
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..exceptions import BackendError
+
+if TYPE_CHECKING:
+    from .base import Backend
 
 T = TypeVar("T")
 
@@ -42,18 +47,54 @@ def is_loss(error: BaseException | None) -> bool:
     """Tell whether ``error`` is due to a connection that was lost, so that another one may do."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
-        if getattr(error, "connection_invalidated", False):
+        if any(getattr(error, name, False) for name in ("connection_invalidated", "was_reached")):
             return True
         seen.append(error)
         error = error.__cause__
     return False
 
 
+def connection_lost(test: str, server: str, remedy: str = "") -> str:
+    """Return what to say of a ``test`` whose connection to ``server`` was lost."""
+    return _LOST.format(test=test, server=server, remedy=remedy or _START)
+
+
 def even_after_a_loss(make: Callable[[], T]) -> T:
-    """Return ``make()``, called once more if a connection is lost meanwhile."""
+    """Return ``make()``, called again if a connection, and then a server, is lost meanwhile."""
+    for _ in range(2):
+        try:
+            return make()
+        except Exception as error:
+            if not is_loss(error):
+                raise
+    return make()
+
+
+def loses(backend: Backend) -> bool:
+    """Tell whether the server of ``backend`` has just been lost, or its connections have."""
+    before = backend.losses
     try:
-        return make()
-    except Exception as error:
-        if not is_loss(error):
+        backend.notice_loss()
+    except BackendError as error:
+        if not error.is_unreachable:
             raise
-        return make()
+        return True
+    return backend.losses != before
+
+
+def drop_if_reached(drop: Callable[[], object]) -> None:
+    """Call ``drop()``, but leave to the next run what is on a server that does not answer."""
+    try:
+        even_after_a_loss(drop)
+    except BackendError as error:
+        if not error.is_unreachable:
+            raise
+
+
+_LOST = """\
+{test}: the connection to {server} was lost, and with it all that was not committed. The next test \
+has a new database, if the server answers.
+  To fix this, {remedy}"""
+
+_START = """\
+start the server if it has ended; its log says why it did, or why it closed the connection"""

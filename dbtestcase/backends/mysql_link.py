@@ -51,6 +51,7 @@ class MySQLLink(BaseLink):
     ) -> None:
         super().__init__(connection, caller)
         self._dbapi: Any = dialect.loaded_dbapi
+        self._is_disconnect = dialect.is_disconnect
         self.is_async = dialect.is_async
         self._is_open = _STATUS.get(dialect.driver)
         self.database = database
@@ -78,8 +79,12 @@ class MySQLLink(BaseLink):
         if self.probing:
             self._probe()
         if not self.broken:
-            for statement in statements:
-                self._to_the_end(self._cursor.execute, statement)
+            try:
+                for statement in statements:
+                    self._to_the_end(self._cursor.execute, statement)
+            except self._dbapi.Error as error:
+                self._note_loss(error)
+                raise
 
     def error(self, message: str) -> Exception:
         error: Exception = self._dbapi.OperationalError(_NO_SUCH_SAVEPOINT, message)
@@ -131,6 +136,7 @@ class MySQLLink(BaseLink):
             result = self._to_the_end(method, sql, *args, **kwargs)
         except BaseException as error:
             self._failed = True
+            self._note_loss(error)
             if not isinstance(error, Exception):  # a task was cancelled, not the statement
                 self._executed += 1
             raise
@@ -188,10 +194,14 @@ class MySQLLink(BaseLink):
             return False
         return self._is_open(self.connection)
 
+    def _note_loss(self, error: Any) -> None:
+        self.is_lost = self.is_lost or self._is_disconnect(error, self.connection, None)
+
     def _succeeds(self, sql: str) -> bool:
         try:
             self._cursor.execute(sql)
-        except self._dbapi.Error:
+        except self._dbapi.Error as error:
+            self._note_loss(error)
             return False
         self._failed = False
         return True

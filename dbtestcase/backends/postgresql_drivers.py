@@ -21,6 +21,7 @@ class Driver(NamedTuple):
     in_transaction: Callable[[Any], bool]
     was_aborted: Callable[[Any, BaseException], bool]
     in_failed_transaction: Callable[[Any, str], Exception]
+    is_closed: Callable[[Any], bool]
 
 
 def _control_psycopg2(connection: Any, sql: str) -> None:
@@ -44,7 +45,12 @@ def _control_psycopg_async(connection: Any, sql: str) -> None:
 def _control_asyncpg(connection: Any, sql: str) -> None:
     from sqlalchemy.util import await_only
 
-    await_only(to_the_end(connection.driver_connection.execute(sql)))
+    try:
+        await_only(to_the_end(connection.driver_connection.execute(sql)))
+    except Exception as error:
+        if _is_closed_asyncpg(connection):  # which SQLAlchemy would say in its own words
+            raise connection.dbapi.OperationalError(str(error)) from error
+        raise
 
 
 def _execute(connection: Any, method: Any, *args: Any, **kwargs: Any) -> Any:
@@ -57,6 +63,18 @@ def _execute_psycopg_async(connection: Any, method: Any, *args: Any, **kwargs: A
 
     work = greenlet_spawn(method, *args, **kwargs)
     return await_only(to_the_end(work, cancel=connection.driver_connection.cancel_safe))
+
+
+def _is_closed(connection: Any) -> bool:
+    return bool(connection.closed)
+
+
+def _is_closed_psycopg_async(connection: Any) -> bool:
+    return bool(connection.driver_connection.closed)
+
+
+def _is_closed_asyncpg(connection: Any) -> bool:
+    return bool(connection.driver_connection.is_closed())
 
 
 def _is_in_transaction(connection: Any) -> bool:
@@ -99,7 +117,12 @@ def _failed_asyncpg(dbapi: Any, message: str) -> Exception:
 #: By name, and whether it is asynchronous.
 DRIVERS = {
     ("psycopg", False): Driver(
-        _control_psycopg, _execute, _is_in_transaction, _was_aborted, _failed_psycopg
+        _control_psycopg,
+        _execute,
+        _is_in_transaction,
+        _was_aborted,
+        _failed_psycopg,
+        _is_closed,
     ),
     ("psycopg", True): Driver(
         _control_psycopg_async,
@@ -107,9 +130,15 @@ DRIVERS = {
         _is_in_transaction,
         _was_aborted,
         _failed_psycopg,
+        _is_closed_psycopg_async,
     ),
     ("psycopg2", False): Driver(
-        _control_psycopg2, _execute, _is_in_transaction, _was_aborted, _failed_psycopg2
+        _control_psycopg2,
+        _execute,
+        _is_in_transaction,
+        _was_aborted,
+        _failed_psycopg2,
+        _is_closed,
     ),
     ("asyncpg", True): Driver(
         _control_asyncpg,
@@ -117,6 +146,7 @@ DRIVERS = {
         _is_in_transaction_asyncpg,
         _was_aborted_asyncpg,
         _failed_asyncpg,
+        _is_closed_asyncpg,
     ),
 }
 

@@ -96,6 +96,10 @@ class PostgreSQLLink(BaseLink):
         self._statements = 0
         connection.autocommit = True
 
+    @property
+    def is_lost(self) -> bool:
+        return self._driver.is_closed(self.connection)
+
     def control(self, statements: Sequence[str]) -> None:
         self._driver.control(self.connection, "; ".join(statements))
         if self._altered and "ROLLBACK" in statements[-1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,11 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from .. import _version
 from ..exceptions import BackendError
 from .base import shown
 from .leftover import Leftover
-from .losses import even_after_a_loss
+from .losses import drop_if_reached
 from .postgresql_drops import execute_together, has_clients, has_room, holds_roles
 from .postgresql_errors import (
     INSUFFICIENT_PRIVILEGE,
@@ -28,7 +26,7 @@ from .postgresql_errors import (
     remedy_of,
     sqlstate,
 )
-from .postgresql_use import is_broken, is_old, today
+from .postgresql_use import is_broken, is_old, used_today
 from .server import PREFIX, ServerBackend
 
 if TYPE_CHECKING:
@@ -162,8 +160,10 @@ class OwnedDatabases(ServerBackend):
         with ExitStack() as last:
             last.callback(super().close)
             if self.is_open():
-                ours = even_after_a_loss(self._ours)
-                self._drop_all([name for name in ours if _run_of(name) == self.token])
+                drop_if_reached(self._drop_own)
+
+    def _drop_own(self) -> None:
+        self._drop_all([name for name in self._ours() if _run_of(name) == self.token])
 
     def _enter(self, door: Connection) -> None:
         """Hold the lock that says we are alive, and drop what is nobody's any more."""
@@ -237,8 +237,7 @@ class OwnedDatabases(ServerBackend):
 
     def _note_use(self, name: str) -> None:
         """Write down, for the day when nobody has used a template for long, that we did today."""
-        comment = json.dumps({PREFIX: _version.VERSION, "used": today()})
-        self._execute(f"COMMENT ON DATABASE {self.quoted(name)} IS '{comment}'")
+        self._execute(f"COMMENT ON DATABASE {self.quoted(name)} IS '{used_today(PREFIX)}'")
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+from .. import _version
+
 _DAY = 24 * 60 * 60
 _KEPT_DAYS = 14
 
@@ -13,8 +15,13 @@ def today() -> int:
     return int(time.time() // _DAY)
 
 
+def used_today(by: str) -> str:
+    """Return the comment that says so."""
+    return json.dumps({by: _version.VERSION, "used": today()})
+
+
 def last_use(comment: str) -> int | None:
-    """Return the day that :meth:`PostgreSQLBackend._note_use` has written down, if it has."""
+    """Return the day that :func:`used_today` has written down, if it has."""
     try:
         used = json.loads(comment)["used"]
     except (ValueError, TypeError, KeyError):

@@ -200,10 +200,12 @@ class ServerBackend(Backend):
         except Exception as error:
             reason = str(getattr(error, "orig", error)).strip()
             url = shown(self.url.set(database=name))
-            raise BackendError(
+            unreachable = BackendError(
                 f"{self.title} cannot be reached at {url}: {reason}\n"
                 f"  To fix this, {self.remedy(reason)}"
-            ) from error
+            )
+            unreachable.is_unreachable = True
+            raise unreachable from error
 
     def remedy(self, reason: str) -> str:
         """Return what to do if the server, or its absence, is the ``reason`` not to connect."""
