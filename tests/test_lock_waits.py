@@ -217,7 +217,7 @@ class InPlace(unittest.TestCase):
             connection.exec_driver_sql("CREATE TABLE things (id integer)")
 
         url = make_url(POSTGRESQL).update_query_dict({"in_place": "on"})
-        with mock.patch.object(postgresql_in_place, "LOCK_WAIT", 0.01):
+        with mock.patch.object(postgresql_in_place, "LOCK_WAIT", 1):
             backend = postgresql_in_place.InPlaceBackend(url)
             self.addCleanup(backend.close)
             database: Any = backend.template("", build)

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 PROCESS = """
 import sys, unittest
 from dbtestcase import DatabaseTestCase
+from dbtestcase.backends import template_files
+template_files.PATIENCE = 600  # on a machine that does much else, building takes long
 
 class Case(DatabaseTestCase):
     database = "pglite://"
