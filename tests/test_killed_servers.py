@@ -15,10 +15,9 @@ from dbtestcase.provision import provisioner
 
 from . import inner, test_losses
 from .faults import reporting, tried
-from .models import User
 from .own_servers import NO_MARIADB, OwnMariaDB, OwnPostgreSQL, OwnServer
 from .servers import needs
-from .test_losses import case, cases
+from .test_losses import case, cases, users
 from .test_postgres_server import needs_it
 
 COLOURS = {"a test": test_losses.Sync, "an async test": test_losses.Async}
@@ -28,8 +27,7 @@ def losing(lose: Callable[[], None]) -> tuple[Any, Any]:
     """Return a test, in both colours, in the middle of which its server is lost."""
 
     def use(session: Any) -> None:
-        session.add(User(name="carl"))
-        session.flush()
+        session.execute(users.insert().values(name="carl"))
         lose()
         session.scalar(text("SELECT 1"))
 
