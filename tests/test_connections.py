@@ -160,4 +160,4 @@ class StandIns(unittest.TestCase):
         self.second.commit()
         self.first.rollback()
         self.assertEqual(self.words(), ["b"])
-        self.assertEqual(sum(statement.startswith("SAVEPOINT") for statement in sent), 1)
+        self.assertEqual(len({one for one in sent if one.startswith("SAVEPOINT")}), 1)
