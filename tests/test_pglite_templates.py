@@ -16,7 +16,7 @@ from unittest import mock
 from sqlalchemy import Connection, make_url, text
 
 from .faults import reporting, tried
-from .test_pglite_server import CACHE, MISSING, NODE, needs_it
+from .test_pglite_server import CACHE, MISSING, NODE, connect, needs_it
 
 if not MISSING:
     from dbtestcase.backends import pglite_server
@@ -137,6 +137,26 @@ class Templates(WithCache):
         backend = PGliteBackend(make_url("pglite://"))
         self.addCleanup(backend.close)
         return backend
+
+    def test_a_connection_that_is_slow_to_leave(self) -> None:
+        backend = self.backend()
+        backend.reach()
+        before = connect(backend.server)
+        self.addCleanup(before.close)
+
+        def refused(*, connecting: bool) -> None:
+            if connecting:
+                before.close()
+
+        with mock.patch.object(backend.server, "check", refused):
+            backend.open(is_async=False).close()
+        self.assertTrue(before.closed)
+
+    def test_a_connection_that_stays(self) -> None:
+        backend = self.backend()
+        backend.reach()
+        with connect(backend.server), self.assertRaisesRegex(Exception, "another is open"):
+            backend.open(is_async=False)
 
     def words(self, backend: PGliteBackend) -> list[Any]:
         """Return what is in the database, after adding to it."""
