@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from .backends import shortage
 from .exceptions import BackendError, DBTestCaseError
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ def explain(error: BaseException, case: type, databases: Databases, test: str = 
     for one in _with_causes(error):
         if isinstance(one, DBTestCaseError):
             return
-        if isinstance(one, DBAPIError):
+        note = _shortage(one, databases)
+        if not note and isinstance(one, DBAPIError):
             note = _explanation(one, case, databases, test or f"the set-up of {case.__qualname__}")
-            if note:
-                error.add_note(note)
+        if note:
+            error.add_note(note)
+        if note or isinstance(one, DBAPIError):
             return
 
 
@@ -39,6 +42,13 @@ def refuse_loss(test: str, databases: Databases) -> None:
     for alias, database in databases.by_alias.items():
         if database.sandbox.link.is_lost:
             raise BackendError(databases.backends[alias].connection_lost(test))
+
+
+def _shortage(error: BaseException, databases: Databases) -> str:
+    """Return what to say if a database has run out of something; asyncpg's errors are its own."""
+    engine = _engine_of(error)
+    alias = None if engine is None else databases.alias_of(engine)
+    return "" if alias is None else shortage(error, databases.backends[alias])
 
 
 def _explanation(error: DBAPIError, case: type, databases: Databases, test: str) -> str:

@@ -15,6 +15,7 @@ from .base import Backend, Database, Features, shown
 from .engine_around import engine_around
 from .leftover import Kept, Leftover
 from .losses import cut_off, drop_if_reached, even_after_a_loss, is_loss, loses
+from .shortages import shortage
 
 __all__ = [
     "Backend",
@@ -29,6 +30,7 @@ __all__ = [
     "even_after_a_loss",
     "is_loss",
     "loses",
+    "shortage",
     "shown",
 ]
 

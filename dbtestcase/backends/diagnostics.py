@@ -61,6 +61,13 @@ class Recorded(Protocol):
     database: str
 
 
+class Shortage(NamedTuple):
+    """What there is too little of, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
 class Plan(NamedTuple):
     """How a database is going to execute a statement."""
 
@@ -87,6 +94,10 @@ class Diagnostics(ABC):
     @abstractmethod
     def lacks_table(self, error: Any) -> bool:
         """Tell whether the driver's ``error`` says that there is no such table."""
+
+    @abstractmethod
+    def shortage(self, error: Any) -> Shortage | None:
+        """Return what the driver's ``error`` says that there is none left of, if it is that."""
 
     @abstractmethod
     def is_blocked(self, error: Any) -> bool:

@@ -230,7 +230,8 @@ class MySQLDatabase:
         self._recorder = Recorder(self.catalog.is_indirect)
 
     def _open_link(self, caller: Caller, *, is_async: bool) -> MySQLLink:
-        connection: Any = caller.call(self._backend.open, self.target, is_async=is_async)
+        with self._backend.reaching(self.target.name):
+            connection: Any = caller.call(self._backend.open, self.target, is_async=is_async)
 
         def close() -> None:
             if is_async:
@@ -260,7 +261,8 @@ class MySQLDatabase:
     def _execute(self, sql: str) -> list[Any]:
         """Execute ``sql`` on a connection of its own and return the rows, if any."""
         if self._keeper is None:
-            self._keeper = self._backend.open(self.target, is_async=False)
+            with self._backend.reaching(self.target.name):
+                self._keeper = self._backend.open(self.target, is_async=False)
             self._restoring = restoring(self._keeper)
         return self._restoring(sql)
 

@@ -19,11 +19,12 @@ from .diagnostics import (
     Holder,
     Kind,
     Plan,
+    Shortage,
     explained,
     is_called,
     sql_of,
 )
-from .mysql_errors import is_blocked
+from .mysql_errors import is_blocked, shortage_of
 from .mysql_statements import kind_of
 from .server import LOCK_WAIT
 
@@ -103,6 +104,9 @@ class MySQLDiagnostics(Diagnostics):
 
     def lacks_table(self, error: Any) -> bool:
         return bool([*getattr(error, "args", ()), 0][0] == _NO_TABLE)
+
+    def shortage(self, error: Any) -> Shortage | None:
+        return shortage_of(error)
 
     def is_blocked(self, error: Any) -> bool:
         return is_blocked(error)

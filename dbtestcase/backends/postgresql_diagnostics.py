@@ -6,8 +6,24 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .diagnostics import Blocked, Constraint, Diagnostics, Failed, Holder, Kind, Plan, explained
-from .postgresql_errors import DEADLOCK, LOCK_NOT_AVAILABLE, UNDEFINED_TABLE, sqlstate
+from .diagnostics import (
+    Blocked,
+    Constraint,
+    Diagnostics,
+    Failed,
+    Holder,
+    Kind,
+    Plan,
+    Shortage,
+    explained,
+)
+from .postgresql_errors import (
+    DEADLOCK,
+    LOCK_NOT_AVAILABLE,
+    UNDEFINED_TABLE,
+    shortage_of,
+    sqlstate,
+)
 from .postgresql_locks import holders
 from .server import LOCK_WAIT, PREFIX
 
@@ -47,6 +63,9 @@ class PostgreSQLDiagnostics(Diagnostics):
 
     def lacks_table(self, error: Any) -> bool:
         return sqlstate(error) == UNDEFINED_TABLE
+
+    def shortage(self, error: Any) -> Shortage | None:
+        return shortage_of(error)
 
     def is_blocked(self, error: Any) -> bool:
         return sqlstate(error) in (LOCK_NOT_AVAILABLE, DEADLOCK)

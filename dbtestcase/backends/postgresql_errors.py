@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .diagnostics import Shortage
+
 NO_DATABASE = "3D000"
 NO_TEMPLATE = {NO_DATABASE, "55000"}  # it is not there, or somebody began to drop it
 DUPLICATE_DATABASE = "42P04"
@@ -18,6 +20,12 @@ FEWER_CONNECTIONS = (
     "server or the CONNECTION LIMIT of the user"
 )
 
+#: By SQLSTATE.
+_SHORTAGES = {
+    "53100": Shortage("room on its disk", "make room on the disk of the server"),
+    "53300": Shortage("connection", FEWER_CONNECTIONS),
+}
+
 #: By what the server says when it refuses a connection, for which drivers have no code.
 _AT_THE_DOOR = {
     "too many": FEWER_CONNECTIONS,
@@ -30,8 +38,7 @@ _AT_THE_DOOR = {
 
 #: By SQLSTATE of the error of CREATE DATABASE.
 _WHILE_CREATING = {
-    "53100": "make room on the disk of the server",
-    "53300": FEWER_CONNECTIONS,
+    **{code: shortage.remedy for code, shortage in _SHORTAGES.items()},
     INSUFFICIENT_PRIVILEGE: (
         "either: let a superuser say ALTER ROLE {user} CREATEDB; or, in a database whose name says "
         "test, let it work in schemas of its own there: add ?in_place=on to the URL"
@@ -65,6 +72,15 @@ def sqlstate(error: object) -> str:
 
 def lacks_privilege(error: object) -> bool:
     return sqlstate(error) == INSUFFICIENT_PRIVILEGE
+
+
+def shortage_of(error: object) -> Shortage | None:
+    """Return what a driver's ``error`` says that there is none left of, if it is that."""
+    code = sqlstate(error)
+    if not code and type(error).__name__ == "OperationalError":  # psycopg's, while it connects
+        refused = remedy_at_the_door(str(error)) == FEWER_CONNECTIONS
+        code = "53300" if refused else ""
+    return _SHORTAGES.get(code)
 
 
 def remedy_at_the_door(reason: str) -> str:
