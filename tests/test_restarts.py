@@ -126,6 +126,21 @@ class Ours(Restarts):
         told = self.said.getvalue().count("dbtestcase: a new server is started, as ")
         self.assertEqual(told, len(self.isolations) * len(COLOURS))
 
+
+@test_pglite_server.needs_it
+@reporting
+class OfPGlite(Ours, unittest.TestCase):
+    title = "PGlite"
+    url = "pglite://"
+    isolations = ("transaction",)
+
+
+@test_postgres_server.needs_it
+@reporting
+class OfPGServer(Ours, unittest.TestCase):
+    title = "pgserver"
+    url = "pgserver://"
+
     def test_that_nobody_notices_before(self: Any) -> None:
         """Its supervisor is too slow to tell, until it is asked to stop."""
         stop = self.server.stop
@@ -145,18 +160,3 @@ class Ours(Restarts):
                 ended = self.kill()
                 self.assertTrue(until(lambda ended=ended: all(map(has_ended, ended))))
                 inner.passed(self, inner.run(after), 1)
-
-
-@test_pglite_server.needs_it
-@reporting
-class OfPGlite(Ours, unittest.TestCase):
-    title = "PGlite"
-    url = "pglite://"
-    isolations = ("transaction",)
-
-
-@test_postgres_server.needs_it
-@reporting
-class OfPGServer(Ours, unittest.TestCase):
-    title = "pgserver"
-    url = "pgserver://"
