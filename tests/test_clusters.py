@@ -271,7 +271,19 @@ with backend_for("pgserver://").open(is_async=False) as door:
 """
 
 
+DOOR = """
+backend = backend_for("pgserver://")
+name, door = sorted(names)[0], backend.door.connection.driver_connection
+"""
+CREATE = "f'CREATE DATABASE {name}0 CONNECTION LIMIT {backend.birthmark}'.encode()"
+DROP = "f'DROP DATABASE {name} WITH (FORCE)'.encode()"
+BEGIN_TO_DROP = (
+    "f\"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'\".encode()"  # as it does
+)
+
+
 @needs_it
+@reporting
 class Runs(unittest.TestCase):
     """What one run builds, the next one has: a template, of which the class has a copy."""
 
@@ -333,6 +345,23 @@ class Runs(unittest.TestCase):
             (Path(first[1]) / "global" / "pg_filenode.map").unlink()
             self.assertEqual(self.run_one(), ["built", *first])
             self.assertEqual(self.run_one(), first)
+
+    def check_killed(self, *code: str) -> None:
+        """Check that another run finds what a run has left that was killed after ``code``."""
+        _, *first = self.run_one()
+        for one in code:
+            with self.subTest(one):
+                self.assertEqual(self.run_one(DOOR + one + KILL, status=-signal.SIGKILL), first)
+                self.await_end()
+                self.assertEqual(self.run_one(), first)
+
+    @tried("kill -9", "creating a database", "swept", "pgserver")
+    def test_killed_while_creating_a_database(self) -> None:
+        self.check_killed(f"door.execute({CREATE});", f"door.pgconn.send_query({CREATE});")
+
+    @tried("kill -9", "dropping a database", "swept", "pgserver")
+    def test_killed_while_dropping_a_database(self) -> None:
+        self.check_killed(f"door.execute({BEGIN_TO_DROP});", f"door.pgconn.send_query({DROP});")
 
     def test_two_at_once(self) -> None:
         for builds in (["built"], []):

@@ -59,6 +59,7 @@ from .mysql import (
     url_of,
 )
 from .servers import MYSQL, needs_mysql
+from .waiting import until
 
 tearDownModule = drop_what_is_kept
 
@@ -66,11 +67,13 @@ ROOT = Path(__file__).parent.parent
 
 SCRIPT = """
 import os, signal, sys, unittest
-from sqlalchemy import Column, Integer, MetaData, Table, text
+from sqlalchemy import Column, Integer, MetaData, Table, make_url, text
 from dbtestcase import DatabaseTestCase
+from dbtestcase.backends.mysql import MySQLBackend
 
 metadata = MetaData()
 table = Table(sys.argv[1], metadata, Column("id", Integer, primary_key=True))
+BEFORE
 
 class Case(DatabaseTestCase):
     metadata = metadata
@@ -93,6 +96,18 @@ unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
 print(*[text for _, text in result.errors + result.failures], sep="")
 """
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+# The process is killed when it is about to execute, or has executed, a statement.
+KILLED = """
+def killed(self, sql, *parameters, execute=MySQLBackend._execute):
+    if sql.startswith("{what}"):
+        name = sql.replace("`", "").split("DATABASE ")[1].split()[-1 if "IF" in sql else 0]
+        print(name, flush=True)
+        {send}
+        os.kill(os.getpid(), signal.SIGKILL)
+    return execute(self, sql, *parameters)
+MySQLBackend._execute = killed
+"""
+SEND = "self.door.connection.driver_connection._execute_command(3, sql)"  # and await no answer
 CALL = "self.session.execute(text('CALL p()'))"
 ASYNC = {"DatabaseTestCase": "AsyncDatabaseTestCase", "def test": "async def test"}
 ASYNC |= {
@@ -121,8 +136,10 @@ class Provisioning(unittest.TestCase):
             query(f"DROP DATABASE IF EXISTS {name}")
             query("DELETE FROM dbtestcase_registry.databases WHERE name = %s", name)
 
-    def start(self, *, middle: str = "pass", end: str = "pass", **environment: str) -> Any:
-        script = SCRIPT.replace("MIDDLE", middle)
+    def start(
+        self, *, before: str = "", middle: str = "pass", end: str = "pass", **environment: str
+    ) -> Any:
+        script = SCRIPT.replace("BEFORE", before).replace("MIDDLE", middle)
         for old, new in ASYNC.items() if "await" in end else ():
             script = script.replace(old, new)
         script = script.replace("END\n\nr", end + "\n\nr")
@@ -269,6 +286,44 @@ class Provisioning(unittest.TestCase):
         self.assertEqual(registered()[left], "unfinished")
         self.assertEqual(self.run_script(middle=middle), "built")
         self.assertEqual(registered()[left], "ready")
+
+    def await_end(self, name: str) -> None:
+        """Wait until the server knows that a process is gone that had ``name``."""
+        self.assertTrue(until(lambda: query("SELECT IS_FREE_LOCK(%s)", name) == [(1,)]))
+
+    @tried("kill -9", "creating a database", "made anew")
+    def test_killed_while_creating_a_database(self) -> None:
+        for send in ("pass", "execute(self, sql)", SEND):
+            with self.subTest(send):
+                self.table = f"t{secrets.token_hex(6)}"
+                name = self.run_script(before=KILLED.format(what="CREATE DATABASE `", send=send))
+                self.assertEqual(registered()[name], "unfinished")
+                self.await_end(name)
+                self.assertEqual(self.run_script(), "built")
+                self.assertEqual(self.new(), {name})
+                self.assertEqual(registered()[name], "ready")
+                self.drop_new()
+
+    @tried("kill -9", "dropping a database", "made anew")
+    def test_killed_while_dropping_a_database(self) -> None:
+        """As ``python -m dbtestcase clean`` does, with what is ready for the next run."""
+        half = "execute(self, f'DROP TABLE {name}.{table}')"
+        clean = (
+            "backend = MySQLBackend(make_url(os.environ['DBTESTCASE_DATABASE']))\n"
+            "for left in list(backend.leftovers()):\n"
+            "    if left.name.split()[0] == os.environ['NAME']: left.remove()\n"
+        )
+        for send in ("pass", half, "execute(self, sql)", SEND):
+            with self.subTest(send):
+                self.table = f"t{secrets.token_hex(6)}"
+                self.run_script()
+                [name] = self.new()
+                killed = KILLED.format(what="DROP DATABASE", send=send) + clean
+                self.assertEqual(self.run_script(before=killed, NAME=name), name)
+                self.await_end(name)
+                self.assertEqual(self.run_script(), "built")
+                self.assertEqual(self.run_script(), "")
+                self.drop_new()
 
     def test_killed_in_a_test(self) -> None:
         self.assertEqual(self.run_script(end=KILL), "built")

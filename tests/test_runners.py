@@ -11,9 +11,11 @@ import unittest
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sqlalchemy import text
 
+from . import test_pglite_server, test_postgres_server
 from .faults import reporting, tried
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
 from .waiting import PATIENCE
@@ -217,16 +219,8 @@ class AsyncNotes(AsyncDatabaseTestCase):
 """
 
 
-@reporting
-class Workers(unittest.TestCase):
-    """Runners that know nothing of dbtestcase, with several processes where they have them."""
-
-    title = "PostgreSQL"
-    ids = [
-        f"test_workers.{case}.test_{number}"
-        for case in ("AsyncTests", "AsyncTruncationTests", "SyncTests", "TruncationTests")
-        for number in (1, 2)
-    ]
+class WithSuite(unittest.TestCase):
+    """A directory with a suite for runners that know nothing of dbtestcase."""
 
     def setUp(self) -> None:
         self.directory = Path(self.enterContext(TemporaryDirectory()))
@@ -261,6 +255,16 @@ class Workers(unittest.TestCase):
         self.assertEqual([len(pids) for pids in users.values()], [1] * len(users))
         self.assertEqual(len(set.union(*users.values())), processes)
         return ran.stdout + ran.stderr
+
+
+class Workers(WithSuite):
+    """Runners with several processes, where they have them."""
+
+    ids = [
+        f"test_workers.{case}.test_{number}"
+        for case in ("AsyncTests", "AsyncTruncationTests", "SyncTests", "TruncationTests")
+        for number in (1, 2)
+    ]
 
     def test_unittest_with_durations(self) -> None:
         durations = ("--durations", "3") if sys.version_info >= (3, 12) else ()
@@ -325,13 +329,6 @@ class Workers(unittest.TestCase):
                 self.django(start_method, MYSQL)
                 self.forget()
 
-    @needs_postgresql
-    @tried("eight workers of pytest at once", "a suite", "passes")
-    def test_pytest_with_eight_workers_on_postgresql(self) -> None:
-        shutil.copy(self.directory / "test_workers.py", self.directory / "test_more.py")
-        output = self.run_suite("-m", "pytest", *_XDIST, "8", processes=8, database=POSTGRESQL)
-        self.assertIn("16 passed", output)
-
     def forget(self) -> list[str]:
         """Remove the notes, and return the databases in them."""
         notes = list((self.directory / "notes").iterdir())
@@ -349,6 +346,55 @@ class Workers(unittest.TestCase):
         self.assertIn("Passed: 8", output)
         for test in self.ids:
             self.assertIn(test, output)
+
+
+class Eight:
+    """Eight processes at once, whatever database they use."""
+
+    url: str
+
+    @tried("eight workers of pytest at once", "a suite", "passes")
+    def test_pytest(self: Any) -> None:
+        shutil.copy(self.directory / "test_workers.py", self.directory / "test_more.py")
+        output = self.run_suite("-m", "pytest", *_XDIST, "8", processes=8, database=self.url)
+        self.assertIn("16 passed", output)
+
+
+@reporting
+class EightOnSQLite(Eight, WithSuite):
+    title = "SQLite"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.url = f"sqlite:///{self.directory}/file.db"
+
+
+@test_pglite_server.needs_it
+@reporting
+class EightOnPGlite(Eight, WithSuite):
+    title = "PGlite"
+    url = "pglite://"
+
+
+@test_postgres_server.needs_it
+@reporting
+class EightOnPGServer(Eight, WithSuite):
+    title = "pgserver"
+    url = "pgserver://"
+
+
+@needs_postgresql
+@reporting
+class EightOnPostgreSQL(Eight, WithSuite):
+    title = "PostgreSQL"
+    url = POSTGRESQL
+
+
+@needs_mysql
+@reporting
+class EightOnMySQL(Eight, WithSuite):
+    title = "MariaDB"
+    url = MYSQL
 
 
 # Before it forks, the process itself runs tests of a sync and of an async class.

@@ -10,18 +10,29 @@ from typing import Any
 from sqlalchemy import Column, Integer, MetaData, Table, insert, text
 
 from dbtestcase import AsyncDatabaseTestCase, DatabaseTestCase
+from dbtestcase.backends import backend_for
 
 rows = Table("rows", MetaData(), Column("id", Integer, primary_key=True))
 
 
-database = os.environ["DBTESTCASE_DATABASE"].partition(":")[0]
-QUERY = text("SELECT current_database()" if database.startswith("p") else "SELECT database()")
+URL = os.environ["DBTESTCASE_DATABASE"]
+KIND = URL.partition(":")[0]
+QUERIES = {
+    "mariadb": "SELECT database()",
+    "mysql": "SELECT database()",
+    "sqlite": "SELECT file FROM pragma_database_list WHERE name = 'main'",
+}
+COMMITTING = "transaction" if KIND == "pglite" else "truncation"
+QUERY = text(QUERIES.get(KIND, "SELECT current_database()"))
 
 
 def note(database: Any) -> None:
     """Note that this process uses ``database``, and wait for the others, lest one does it all."""
+    if KIND == "pglite":  # which has one, called postgres, in each server
+        server: Any = backend_for(URL)
+        database = server.server.socket_directory
     notes = Path(os.environ["NOTES"])
-    Path(notes, f"{os.getpid()} {database}").touch()
+    Path(notes, f"{os.getpid()} {str(database).replace('/', ':')}").touch()
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if len({path.name.split()[0] for path in notes.iterdir()}) >= int(os.environ["PROCESSES"]):
@@ -42,7 +53,7 @@ class SyncTests(DatabaseTestCase):
 
 
 class TruncationTests(SyncTests):
-    isolation = "truncation"
+    isolation = COMMITTING
 
 
 class AsyncTests(AsyncDatabaseTestCase):
@@ -58,4 +69,4 @@ class AsyncTests(AsyncDatabaseTestCase):
 
 
 class AsyncTruncationTests(AsyncTests):
-    isolation = "truncation"
+    isolation = COMMITTING

@@ -21,7 +21,7 @@ from .mysql_diagnostics import MySQLDiagnostics
 from .mysql_door import MySQLDoor
 from .mysql_errors import is_denied, may_not, server_called
 from .mysql_pool import Build, Pool, copies_of, stem_of
-from .mysql_registry import KEPT, READY, Registry, Row
+from .mysql_registry import KEPT, READY, UNFINISHED, Registry, Row
 from .server import PREFIX, Target
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class MySQLBackend(MySQLDoor):
         for (number,) in self._execute(others, name):
             with suppress(DBAPIError):  # it has just gone
                 self._execute(f"KILL {int(number)}")
+        self._registry.mark(name, UNFINISHED)  # should we be killed before it is gone
         self._remove(name)
 
     def keep(self, name: str) -> Kept:
