@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "run if DBTESTCASE_POSTGRESQL and DBTESTCASE_MYSQL hold URLs of them.",
     )
     names = [group.name for group in groups()]
-    parser.add_argument("rounds", nargs="?", type=int, default=9, help="fewer for slow groups")
+    parser.add_argument("rounds", nargs="?", type=int, default=25, help="fewer for slow groups")
     parser.add_argument("--only", nargs="+", choices=names, metavar="GROUP", help=", ".join(names))
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     parser.add_argument("--quick", action="store_true", help="do little, to see that it works")

@@ -146,11 +146,11 @@ def _groups(
         Group(
             f"truncation{suffix}",
             f"truncation isolation, 1 of {SIZE.tables} tables dirtied, {title} (ms per test)",
-            *(beside, targets, 5, missing),
+            *(beside, targets, 15, missing),
         ),
         Group(
             f"truncation-tables{suffix}",
             f"truncation isolation, 1 table dirtied, {title} (ms per test)",
-            *(growth, follows, 9, missing),
+            *(growth, follows, 15, missing),
         ),
     ]

@@ -77,6 +77,8 @@ class LockWaits:
             holders = diagnostics.holders(blocked, [*lines], partial(_ask, database, itself))
         except Exception as error:  # which must not hide the first one
             holders = [Holder(None, "", f"somebody unknown: {error}")]
+        if any(one.connection is None for one in holders):
+            _give_up(database)
         return _BLOCKED.format(
             test=self._test() or "The set-up of the class",
             line=line,
@@ -84,6 +86,14 @@ class LockWaits:
             holders="\n  and\n".join(_shown(one, lines) for one in holders) or _UNKNOWN,
             limit=diagnostics.lock_limit,
         )
+
+
+def _give_up(database: ClassDatabase) -> None:
+    """Let the next test have new databases, as those who hold the lock may never leave these."""
+    database.sandbox.intact = False
+    for one in (database.beneath_sandbox, database.moved, *database.copies.values()):
+        if one is not None:
+            one.spoiled = True
 
 
 def _ask(database: ClassDatabase, blocked: Any, sql: str) -> Sequence[Any]:

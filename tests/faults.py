@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 PAGE = Path(__file__).parent.parent / "docs" / "faults.rst"
 TITLES = ("SQLite", "PGlite", "pgserver", "PostgreSQL", "MariaDB")
 MODULES = (
-    *("test_faults", "test_caches", "test_pglite_templates", "test_clusters", "test_lock_waits"),
-    *("test_losses", "test_killed_servers", "test_full_disks", "test_postgresql"),
-    *("test_postgresql_errors", "test_mysql", "test_runners"),
+    *("test_faults", "test_caches", "test_pglite_templates", "test_clusters", "test_held_locks"),
+    *("test_losses", "test_restarts", "test_killed_servers", "test_full_disks"),
+    *("test_postgresql", "test_postgresql_errors", "test_mysql", "test_runners"),
 )
 _BEGIN, _END = ".. written by python -m tests.faults\n\n", "\n.. until here\n"
 

@@ -23,7 +23,8 @@ from .suite.behaviour import Async, Behaviour, Sync
 
 REGISTRY = "dbtestcase_registry"
 MARIADB_ONLY = re.compile(
-    r"OR REPLACE (?:TEMPORARY )?TABLE|EXECUTE IMMEDIATE|NOT ATOMIC|extra5|ANALYZE SELECT",
+    r"OR REPLACE (?:TEMPORARY )?TABLE|EXECUTE IMMEDIATE|NOT ATOMIC|extra5|ANALYZE SELECT"
+    r"|CREATE SEQUENCE|NEXT VALUE FOR|RETURNING id",
     re.IGNORECASE,
 )
 ADD = "INSERT INTO users (name) VALUES ('bob')"
@@ -95,7 +96,7 @@ def drop_what_is_kept() -> None:
             lock = "SELECT GET_LOCK(%s, 0)"  # nobody else has been lent it
             if run in runs and connection.exec_driver_sql(lock, (name,)).scalar():
                 query(f"DROP DATABASE IF EXISTS {name}")
-                query("DELETE FROM dbtestcase_registry.databases WHERE name = %s", name)
+                backends[0]._registry.remove(name)
 
 
 class Cases(unittest.TestCase):

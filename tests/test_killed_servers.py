@@ -46,6 +46,7 @@ class Losses:
     title: str
     kind: type[Any]
     server: OwnServer
+    isolations = test_losses.EACH
 
     @classmethod
     def setUpClass(cls: Any) -> None:
@@ -79,10 +80,10 @@ class Losses:
 
     def check_killed(self: Any, phase: str) -> None:
         base = COLOURS[phase]
-        for isolation in ("transaction", "truncation"):
+        for isolation in self.isolations:
             with self.subTest(isolation):
                 lost = self.lost(base, isolation, self.server.kill)
-                others = cases(2, base, "sqlite://", isolation)
+                others = cases(2, base, "sqlite://", "transaction")
                 dead = [case(one, self.server.url, isolation) for one in COLOURS.values()]
                 result = inner.run(lost, others[0], *dead, others[1])
                 messages = [message for _, message in result.errors + result.failures]
@@ -111,7 +112,7 @@ class Losses:
             self.server.start()
 
         base = COLOURS[phase]
-        for isolation in ("transaction", "truncation"):
+        for isolation in self.isolations:
             with self.subTest(isolation):
                 lost = self.lost(base, isolation, start_again)
                 after = [case(one, self.server.url, isolation) for one in COLOURS.values()]
@@ -143,6 +144,7 @@ class Losses:
 class OfPostgreSQL(Losses, unittest.TestCase):
     title = "PostgreSQL"
     kind = OwnPostgreSQL
+    isolations = (*test_losses.EACH, "schema")
 
     def assert_nothing_remains(self) -> None:
         """But a template."""

@@ -14,13 +14,12 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dbtestcase.backends import backend_for, mysql_door, postgresql_in_place
+from dbtestcase.backends import backend_for, postgresql_in_place
 from dbtestcase.backends.server import LOCK_WAIT, Target
 from dbtestcase.exceptions import BackendError
 from dbtestcase.provision import provisioner
 
 from . import inner
-from .faults import reporting, tried
 from .models import User, app_async_engine
 from .mysql import Cases, drop_what_is_kept, only_alice, query
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
@@ -32,10 +31,10 @@ IMPATIENT = "SET LOCAL lock_timeout = '10ms'"
 tearDownModule = drop_what_is_kept
 
 
-def somebody(case: Any, name: str = "SELECT current_database()") -> Any:
+def somebody(case: Any) -> Any:
     """Return a connection to the database of ``case`` which is none of the test's."""
     backend: Any = backend_for(case.database)
-    database = case.own_session.scalar(text(name))
+    database = case.own_session.scalar(text("SELECT current_database()"))
     case.own_session.rollback()
     return backend.open(Target(database), is_async=False)
 
@@ -52,7 +51,6 @@ def note_of(case: Any, *statements: str) -> str:
 
 
 @unittest.skipIf(MISSING, MISSING)
-@reporting
 class OnPGServer(unittest.TestCase):
     @staticmethod
     def case(*tests: Any, colour: Any = Sync, **attributes: Any) -> Any:
@@ -157,23 +155,6 @@ class OnPGServer(unittest.TestCase):
 
         inner.passed(self, inner.run(Case), 1)
 
-    @tried("a lock is not given up", "a test", "goes on", "pgserver")
-    def test_by_somebody_else(self) -> None:
-        """The test says so, and the next one has another database rather than wait."""
-        opened: list[Any] = []
-
-        def test(self: Any) -> None:
-            other = somebody(self)
-            opened.append(other)
-            other.cursor().execute("UPDATE users SET age = 1")
-            self.own_session.add(User(name="bob"))
-            self.own_session.commit()
-            note = note_of(self, IMPATIENT, "UPDATE users SET age = 2")
-            self.assertRegex(note, r"UPDATE users SET age = 1\n +on process \d+ \(.*\) of \w+\n")
-
-        inner.passed(self, inner.run(self.case(test, only_alice)), 2)
-        opened.pop().close()
-
     def test_in_the_sandbox(self) -> None:
         def test(self: Any) -> None:
             other = somebody(self)
@@ -236,7 +217,6 @@ class InPlace(unittest.TestCase):
 
 
 @needs_mysql
-@reporting
 class OnMySQL(Cases):
     def test_each_connection_has_the_limits_unless_it_sets_others(self) -> None:
         def test(self: Any) -> None:
@@ -304,23 +284,3 @@ class OnMySQL(Cases):
         case = self.case(test, isolation="truncation")
         case.database = url.render_as_string(hide_password=False)
         inner.passed(self, inner.run(case), 1)
-
-    @tried("a lock is not given up", "a test", "goes on", "MariaDB")
-    def test_by_somebody_else(self) -> None:
-        """The test says so, and the next one has another database rather than wait."""
-        opened: list[Any] = []
-        limit = "SET SESSION innodb_lock_wait_timeout = 0"
-
-        def test(self: Any) -> None:
-            self.own_session.add(User(name="bob"))
-            self.own_session.commit()
-            other = somebody(self, "SELECT DATABASE()")
-            opened.append(other)
-            other.cursor().execute("UPDATE users SET age = 1")
-            note = note_of(self, limit, "UPDATE users SET age = 2")
-            self.assertRegex(note, r"on connection \d+ of \w+\n")
-
-        with mock.patch.object(mysql_door, "LIMITS", f"{limit}, lock_wait_timeout = 0"):
-            case = self.case(test, only_alice, isolation="truncation")
-            inner.passed(self, inner.run(case), 2)
-        opened.pop().close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import unittest
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 from unittest import mock
 
@@ -19,7 +19,6 @@ from dbtestcase.provision import provisioner
 
 from . import inner, mysql
 from .faults import reporting, tried
-from .own_servers import OwnPostgreSQL
 from .servers import MYSQL, POSTGRESQL, needs_mysql, needs_postgresql, postgresql_server
 from .test_postgres_server import needs_it
 from .waiting import until
@@ -69,6 +68,8 @@ class Losses:
     """What all servers have in common."""
 
     url: str
+    own_number: str  # a query for what the server calls a connection
+    remedy = "start the server"
 
     def lose(self) -> None:
         """Let the server end the connection to the door."""
@@ -146,7 +147,7 @@ class Losses:
                 one = case(base, self.url, "transaction", test=catching)
                 said = inner.only_error(self, inner.run(one))
                 self.assertRegex(said, "BackendError: .*Case.test: the connection to .* was lost")
-                self.assertIn("  To fix this, start the server", said)
+                self.assertIn(f"  To fix this, {self.remedy}", said)
                 inner.passed(self, inner.run(case(base, self.url, "transaction")), 1)
 
     def test_while_a_template_is_built(self: Any) -> None:
@@ -195,13 +196,37 @@ class Losses:
         self.assertEqual(len({*numbers}), 2)
 
 
+class OnAnyPostgreSQL(Losses):
+    own_number = "SELECT pg_backend_pid()"
+
+    def number(self) -> int:
+        backend: Any = backend_for(self.url)
+        number: int = backend.door.exec_driver_sql(self.own_number).scalar()
+        return number
+
+    def end(self, number: int) -> None:
+        backend: Any = backend_for(self.url)
+        with closing(backend.open(is_async=False)) as connection:
+            connection.autocommit = True
+            connection.execute(f"SELECT pg_terminate_backend({number})")
+            there = f"SELECT FROM pg_stat_activity WHERE pid = {number}"
+            assert until(lambda: not connection.execute(there).fetchall())
+
+
+@needs_it
+@reporting
+class OnPGServer(OnAnyPostgreSQL, unittest.TestCase):
+    title = "pgserver"
+    url = "pgserver://"
+    remedy = "see what has ended it"
+
+
 @needs_postgresql
 @reporting
-class OnPostgreSQL(Losses, unittest.TestCase):
+class OnPostgreSQL(OnAnyPostgreSQL, unittest.TestCase):
     """Through a door of its own: who enters the same one sweeps while it is lost."""
 
     title = "PostgreSQL"
-    own_number = "SELECT pg_backend_pid()"
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -219,17 +244,6 @@ class OnPostgreSQL(Losses, unittest.TestCase):
         provisioner.close()
         with postgresql_server() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {door} WITH (FORCE)")
-
-    def number(self) -> int:
-        backend: Any = backend_for(self.url)
-        number: int = backend.door.exec_driver_sql(self.own_number).scalar()
-        return number
-
-    def end(self, number: int) -> None:
-        with postgresql_server(self.url) as connection:
-            connection.exec_driver_sql(f"SELECT pg_terminate_backend({number})")
-            there = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {number}"  # noqa: S608
-            assert until(lambda: connection.exec_driver_sql(there).scalar() == 0)
 
     def test_of_which_the_server_has_not_heard(self) -> None:
         """It holds the lock that says that this process lives, until we have it ended."""
@@ -294,39 +308,3 @@ class OnMySQL(Losses, unittest.TestCase):
         self.assertTrue(until(lambda: mysql.query(there, number) == [(0,)]))
         inner.passed(self, inner.run(one), 1)
         self.assertNotEqual(self.number(), number)
-
-
-@needs_it
-@reporting
-class Restarts(unittest.TestCase):
-    """A PostgreSQL server that others run, which is started again between two classes."""
-
-    def setUp(self) -> None:
-        self.server = OwnPostgreSQL(self.enterContext(inner.directory()))
-        self.addCleanup(self.server.stop)
-        self.addCleanup(provisioner.close)
-        self.server.start()
-        self.url = self.server.url
-
-    @tried("the server is started again", "between two classes", "passes", "PostgreSQL")
-    def test_all_isolations(self) -> None:
-        for isolation in EACH:
-            for base in (Sync, Async):
-                with self.subTest(isolation, base=base.__name__):
-                    before, *after = cases(3, base, self.url, isolation)
-                    inner.passed(self, inner.run(before), 1)
-                    self.server.stop()
-                    self.server.start()
-                    inner.passed(self, inner.run(*after), 2)
-        provisioner.close()
-        left = self.server.query("SELECT datname FROM pg_database WHERE datname LIKE 'dbtestcase%'")
-        self.assertRegex(" ".join(name for (name,) in left), "^(dbtestcase_template_[^ ]+ ?)+$")
-
-    def test_that_takes_longer_than_the_next_class_can_wait(self) -> None:
-        before, meanwhile, after = cases(3, Sync, self.url, "truncation")
-        inner.passed(self, inner.run(before), 1)
-        self.server.stop()
-        said = inner.only_error(self, inner.run(meanwhile))
-        self.assertIn("start the server", said)
-        self.server.start()
-        inner.passed(self, inner.run(after), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unittest
 from typing import Any
 
@@ -39,15 +40,38 @@ EVERYTHING = [
 
 # What is not copied, as nobody could tell whether the copy is the same.
 UNCOPIED = {
-    "counters": "CREATE TABLE extra5 (id INTEGER PRIMARY KEY AUTO_INCREMENT);"
-    "ALTER TABLE extra5 AUTO_INCREMENT = 70",
-    "sequences": "CREATE SEQUENCE extra5",
+    "a sequence that is used up": "CREATE SEQUENCE extra5 MAXVALUE 2 NOCACHE;"
+    "SELECT NEXT VALUE FOR extra5; SELECT NEXT VALUE FOR extra5",
     "history": "CREATE TABLE extra5 (id INTEGER) WITH SYSTEM VERSIONING",
     "of the database": "ALTER DATABASE DEFAULT CHARACTER SET ucs2",
     "the session of a trigger": "SET NAMES cp850;"
     "CREATE TRIGGER other BEFORE INSERT ON notes FOR EACH ROW SET NEW.id = 1",
     "refused by the server": "SET SESSION check_constraint_checks = 0;"
     "CREATE TABLE extra5 (id INTEGER CHECK (id > 1)); INSERT INTO extra5 VALUES (1)",
+}
+
+COUNTING = [
+    "CREATE TABLE notes (id INTEGER PRIMARY KEY AUTO_INCREMENT)",
+    "INSERT INTO notes VALUES (7)",
+    "DELETE FROM notes",
+    "CREATE TABLE letters (id INTEGER PRIMARY KEY AUTO_INCREMENT)",
+    "ALTER TABLE letters AUTO_INCREMENT = 70",
+    "CREATE SEQUENCE unused START WITH 3",
+    "CREATE SEQUENCE used",
+    "SELECT NEXT VALUE FOR used",
+]
+COUNTING_FURTHER = [
+    "INSERT INTO notes VALUES (), ()",
+    "SELECT NEXT VALUE FOR unused",
+    "SELECT NEXT VALUE FOR used",
+]
+
+# What comes next in a database that was built by these.
+COUNTED = {
+    "INSERT INTO notes VALUES () RETURNING id": 8,
+    "INSERT INTO letters VALUES () RETURNING id": 70,
+    "SELECT NEXT VALUE FOR unused": 3,
+    "SELECT NEXT VALUE FOR used": 2,
 }
 
 _ROWS = "SELECT * FROM {}"
@@ -94,6 +118,13 @@ class Copies(unittest.TestCase):
             return all_of(catalog), rows
         finally:
             connection.close()
+
+    def scalar(self, database: Any, statement: str) -> Any:
+        """Return what ``statement`` does, which is undone."""
+        connection: Any = self.backend.open(database.target, is_async=False)
+        with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0]
 
     def execute(self, database: Any, *statements: str) -> None:
         connection = database.connect(is_async=False)
@@ -155,18 +186,35 @@ class Copies(unittest.TestCase):
         self.assertEqual(self.content(copy), self.content(template))
         self.assertEqual(build.count, 1)
 
+    def test_what_sequences_and_counters_go_on_with(self) -> None:
+        build = Built(*understood(COUNTING))
+        template = self.template(build)
+        copies = [self.copied(template) for _ in range(2)]
+        self.assertEqual(build.count, 1)
+        for database in (template, *copies):
+            for statement, number in COUNTED.items():
+                if understood([statement]):
+                    self.assertEqual(self.scalar(database, statement), number)
+
     def test_what_tests_that_were_undone_have_counted_is_not_copied(self) -> None:
-        build = Built("CREATE TABLE notes (id INTEGER PRIMARY KEY AUTO_INCREMENT)")
+        build = Built(*understood(COUNTING))
         template = self.template(build)
         before = self.content(template)
         lent = self.backend.create(template)
         connection: Any = self.backend.open(lent.target, is_async=False)
         self.addCleanup(connection.close)
-        connection.cursor().execute("INSERT INTO notes VALUES (), ()")
+        cursor = connection.cursor()
+        for statement in understood(COUNTING_FURTHER):
+            cursor.execute(statement)
         connection.rollback()
         lent.drop()
         self.assertNotEqual(self.content(template), before)
+        copy = self.copied(template)
+        self.assertEqual(self.content(copy), before)
+        self.execute(copy, "ALTER TABLE notes ADD COLUMN more INTEGER")
+        copy.drop()
         self.assertEqual(self.content(self.copied(template)), before)
+        self.assertEqual(build.count, 1)
 
     def test_what_may_not_be_as_it_was_built_is_not_copied(self) -> None:
         build = Built("CREATE TABLE notes (id INTEGER)")

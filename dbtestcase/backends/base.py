@@ -66,6 +66,9 @@ class Database(Protocol):
     #: Where sequences stood before anybody used it, as its link returned that, once it is known.
     sequences_when_new: object
 
+    #: It cannot serve another test, as when somebody unknown is in the middle of changing it.
+    spoiled: bool
+
     def link(self, loop: ClassLoop | None) -> Link:
         """Return a link to the database for a sandbox.
 

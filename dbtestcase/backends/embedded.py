@@ -130,10 +130,11 @@ class EmbeddedServer(ServerBackend):
             try:
                 with self._losing():
                     self.server.check(connecting=self._door is None or self._door.invalidated)
-            except BackendError as error:
-                say(f"a new server is started, as {error}")
-            else:
                 super().notice_loss()
+            except BackendError as error:
+                if not error.was_reached:
+                    raise
+                say(f"a new server is started, as {error}")
 
     def _note_loss(self) -> None:
         """Do nothing: to the server, which nobody else uses, this process lives as long as it."""

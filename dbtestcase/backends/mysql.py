@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from ..exceptions import BackendError
 from .base import Database, DriverPackage, Features, shown
 from .kept import kept
 from .leftover import Kept, Leftover
+from .mysql_copies import settled
 from .mysql_database import MySQLDatabase, MySQLTemplate
 from .mysql_diagnostics import MySQLDiagnostics
 from .mysql_door import MySQLDoor
@@ -72,6 +73,7 @@ class MySQLBackend(MySQLDoor):
         self._left: set[str] = set()  # what was lent when the door was lost, and its locks with it
         self._pool = self._new_pool()
         self._copies: dict[str, MySQLDatabase] = {}  # those that were lent, by name
+        self._lasting: set[str] = set()  # stems of what is copied
         self._settings: Sequence[Any] = ()
         self.uncached = ""  # what lets MySQL tell where AUTO_INCREMENT stands now
 
@@ -91,6 +93,7 @@ class MySQLBackend(MySQLDoor):
     def lasting_template(
         self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
     ) -> Database:
+        self._lasting.add(self._stem(fingerprint))
         template: Any = self.template(fingerprint, build, rebuild=rebuild)
         self._pool.copy_from(template.template)
         return template  # type: ignore[no-any-return]
@@ -216,6 +219,9 @@ class MySQLBackend(MySQLDoor):
                 f"CREATE DATABASE {self.quoted(name)} CHARACTER SET {charset} COLLATE {collation}"
             )
             self.build_in(Target(name), build)
+            if stem_of(name) in self._lasting:
+                with closing(self.open(Target(name), is_async=False)) as connection:
+                    self._registry.note_positions(name, settled(connection, name))
         except BaseException:
             self.drop(name)
             raise

@@ -73,6 +73,13 @@ class Size(NamedTuple):
     rows: int  # about
 
 
+class Positions(NamedTuple):
+    """The next value of AUTO_INCREMENT, by table, and of each sequence."""
+
+    counters: dict[str, int]
+    sequences: dict[str, int]
+
+
 class Catalog:
     """What is in the database ``name``, as it is when first asked for.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from .mysql_catalog import Catalog, Execute, identifier
+from .mysql_catalog import Catalog, Execute, Positions, identifier
 from .mysql_definitions import definitions, redefine
 from .mysql_tables import refill, restart
 
@@ -38,45 +37,64 @@ def restoring(connection: Any) -> Execute:
     return execute
 
 
-def copy_into(connection: Connection, original: str) -> None:
+def copy_into(connection: Connection, original: str, positions: Positions | None) -> None:
     """Let the database of ``connection``, an empty one, be what ``original`` is.
 
+    :param positions: of ``original``, when it was built.
     :raises CannotCopyError: that is not possible.
     """
     execute = restoring(connection.connection.dbapi_connection)
     execute(_LOCKING_NOTHING)
     [(name,)] = execute("SELECT DATABASE()")
+    if positions is None:
+        raise CannotCopyError("who has counted so far in it cannot be told")
     try:
-        make_equal(Catalog(name, execute), Catalog(original, execute), is_new=True)
+        make_equal(Catalog(name, execute), Catalog(original, execute), positions)
     except Exception as error:
         raise CannotCopyError(str(error)) from error
 
 
-def make_equal(copy: Catalog, original: Catalog, *, is_new: bool = False) -> None:
+def make_equal(copy: Catalog, original: Catalog, positions: Positions) -> None:
     """Let ``copy`` be what ``original`` is, whatever is in it now.
 
     Foreign keys are not checked on their connection.
 
-    :param is_new: nothing is known of where AUTO_INCREMENT and sequences stood when ``original``
-        was built: tests that were undone may have counted further.
+    :param positions: of ``original``, when it was built: tests that were undone may have counted
+        further.
     :raises CannotCopyError: it is not.
     :raises Exception: the server refused a statement.
     """
     if original.versioned:
         raise CannotCopyError("what was in its tables, and when, cannot be copied")
+    original.counters, original.sequences = positions
     redefine(copy, original)
     redefined = Catalog(copy.name, copy.execute)
     refill(redefined, original, redefined.filled | original.filled)
-    if is_new and (original.sequences or _counted(copy) != original.counters):
-        raise CannotCopyError("who has counted so far in it cannot be told")
     restart(redefined, original, original.counters)
     if all_of(Catalog(copy.name, copy.execute)) != all_of(original):
         raise CannotCopyError("the server does not say the same of it and of its copy")
 
 
-def _counted(database: Catalog) -> Mapping[str, int]:
-    """Return where AUTO_INCREMENT stands now."""
-    return Catalog(database.name, database.execute).counters
+def settled(connection: Any, name: str) -> Positions | None:
+    """Return the positions in the database ``name``, just built; None if a sequence is used up.
+
+    One that was used tells only what the server has in store for it: it is asked, and set to that.
+
+    :param connection: of a driver, which nobody else uses.
+    """
+    database = Catalog(name, restoring(connection))
+    for one in database.sequences:
+        sequence = database.quoted(one)
+        look = f"SELECT start_value, next_not_cached_value FROM {sequence}"  # noqa: S608
+        [(start, stored)] = database.execute(look)
+        if stored != start:
+            try:
+                [(value,)] = database.execute(f"SELECT NEXT VALUE FOR {sequence}")
+            except Exception:  # of whichever driver it is
+                return None
+            database.execute(f"ALTER SEQUENCE {sequence} RESTART WITH {value}")
+            database.sequences[one] = value
+    return Positions(database.counters, database.sequences)
 
 
 def all_of(database: Catalog) -> object:

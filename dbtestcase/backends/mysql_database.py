@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import BackendError
 from .links import Caller, LoopCaller, SyncCaller
 from .losses import hears_something
-from .mysql_catalog import Catalog, Execute
+from .mysql_catalog import Catalog, Execute, Positions
 from .mysql_copies import make_equal, restoring
 from .mysql_definitions import redefine
 from .mysql_errors import CHANGED_SCHEMA, is_blocked
@@ -66,7 +66,7 @@ class MySQLDatabase:
         self._commits = name != template  # or else everything is rolled back
         self._process = os.getpid()
         self._kept = False
-        self._spoiled = False  # by work that was committed to keep it
+        self.spoiled = False
         self._link: MySQLLink | None = None
         self._schema = Schema()
         self._links: list[MySQLLink] = []  # since it was last known to be clean
@@ -124,13 +124,15 @@ class MySQLDatabase:
 
     def copy_now(self, original: MySQLDatabase) -> None:
         """:meth:`copy` what is committed in ``original``, while others work in it."""
-        self._spoiled = True
+        self.spoiled = True
         for statement in _BESIDE_OTHERS:
             self._execute(statement)
         self.copy(original)
 
     def restore(self, original: object, *, reset_sequences: bool) -> bool:
-        if self._kept or self._is_inherited() or self._altered(self._original):
+        if self._kept or self.spoiled or self._is_inherited():
+            return False
+        if self._altered(self._original):
             return False
         written = self._take_written()
         try:
@@ -151,7 +153,7 @@ class MySQLDatabase:
 
     def keep(self, name: str, commit: Callable[[], None]) -> Kept:
         self._backend.suspect(self.target.name)
-        self._spoiled = True
+        self.spoiled = True
         commit()
         self._kept = True
         return self._backend.keep(self.target.name)
@@ -174,7 +176,7 @@ class MySQLDatabase:
 
     def _is_clean(self) -> bool:
         """Tell whether it is as it was built, after what tests committed was put back."""
-        clean = not (self._spoiled or any(link.may_have_committed for link in self._links))
+        clean = not (self.spoiled or any(link.may_have_committed for link in self._links))
         if clean and self._commits:
             clean = False
             with suppress(Exception):  # somebody holds a lock, or the connection is gone
@@ -189,10 +191,9 @@ class MySQLDatabase:
         if self._altered(template):
             if not self._backend.is_copied(self.template):
                 return False
-            make_equal(Catalog(self.target.name, self._execute), template)
+            positions = Positions(self._built.counters, self._built.sequences)
+            make_equal(Catalog(self.target.name, self._execute), template, positions)
             self._start_recording()
-            if Catalog(self.target.name, self._execute).counters != self._built.counters:
-                return False  # as tests that were undone have counted in the template
         self._take_written()
         template.filled, template.counters = self._built.filled, self._built.counters
         refill(self.catalog, template, self._changed)

@@ -63,7 +63,9 @@ class Pool:
         stem = copies_of(stem_of(template))
         if self.is_copied(template):
             try:
-                return self.lend(stem, partial(copy_into, original=template))
+                positions = self._registry.positions(template)
+                copy = partial(copy_into, original=template, positions=positions)
+                return self.lend(stem, copy)
             except CannotCopyError:
                 self._copied.remove(template)
         return self.lend(stem, build)

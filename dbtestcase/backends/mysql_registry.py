@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from itertools import starmap
 from typing import Any, NamedTuple
 
 from .. import _version
+from .mysql_catalog import Positions
 from .server import PREFIX
 
 #: What our databases are called; nothing else is ever dropped.
@@ -24,6 +26,11 @@ _COLUMNS = """
   name varchar(64) CHARACTER SET ascii PRIMARY KEY, kind varchar(16) NOT NULL,
   state varchar(16) NOT NULL, run varchar(16) NOT NULL, door varchar(64) NOT NULL,
   used date NOT NULL, version varchar(32) NOT NULL"""
+
+_POSITIONS = f"{_DATABASE}.positions"
+_POSITIONS_COLUMNS = """
+  name varchar(64) CHARACTER SET ascii PRIMARY KEY,
+  built longtext CHARACTER SET utf8mb4 NOT NULL"""
 
 
 class Row(NamedTuple):
@@ -51,13 +58,15 @@ class Registry:
 
     def open(self) -> None:
         """Create it, unless it is there."""
-        if not self._execute(
-            "SELECT 1 FROM information_schema.tables"
-            " WHERE table_schema = %s AND table_name = 'databases'",
+        [(there,)] = self._execute(
+            "SELECT COUNT(*) FROM information_schema.tables"
+            " WHERE table_schema = %s AND table_name IN ('databases', 'positions')",
             _DATABASE,
-        ):
+        )
+        if there < 2:
             self._execute(f"CREATE DATABASE IF NOT EXISTS {_DATABASE}")
-            self._execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} ({_COLUMNS}) ENGINE = InnoDB")
+            for table, columns in ((_TABLE, _COLUMNS), (_POSITIONS, _POSITIONS_COLUMNS)):
+                self._execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns}) ENGINE = InnoDB")
 
     def rows(self) -> list[Row]:
         """Return all that has the name of a database of ours."""
@@ -93,11 +102,24 @@ class Registry:
 
     def remove(self, name: str) -> None:
         """Note that ``name`` has been dropped."""
-        self._execute(f"DELETE FROM {_TABLE} WHERE name = %s", name)  # noqa: S608
+        for table in (_TABLE, _POSITIONS):
+            self._execute(f"DELETE FROM {table} WHERE name = %s", name)  # noqa: S608
+
+    def note_positions(self, name: str, positions: Positions | None) -> None:
+        """Note where AUTO_INCREMENT and sequences stand in ``name``, as it was built, if known."""
+        replace = f"REPLACE INTO {_POSITIONS} VALUES (%s, %s)"  # noqa: S608
+        self._execute(replace, name, json.dumps(positions))
+
+    def positions(self, name: str) -> Positions | None:
+        """Return what was noted."""
+        query = f"SELECT built FROM {_POSITIONS} WHERE name = %s"  # noqa: S608
+        built = [json.loads(built) for (built,) in self._execute(query, name)]
+        return Positions(*built[0]) if built and built[0] else None
 
     def removal(self, name: str) -> str:
-        """Return the statement that does what :meth:`remove` does, for a person to execute."""
-        return f"DELETE FROM {_TABLE} WHERE name = '{name}'"  # noqa: S608  # a name of ours
+        """Return statements that do what :meth:`remove` does, for a person to execute."""
+        tables = (_TABLE, _POSITIONS)
+        return "; ".join(f"DELETE FROM {table} WHERE name = '{name}'" for table in tables)  # noqa: S608
 
     def is_kept(self, row: Row) -> bool:
         """Tell whether it is kept for the user, and forget it once the user has dropped it."""

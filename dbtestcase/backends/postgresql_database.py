@@ -46,6 +46,7 @@ class PostgreSQLDatabase:
     """
 
     sequences_when_new: object = None
+    spoiled = False
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class PostgreSQLDatabase:
         return [f"a transaction in which this was last: {query}" for query in queries]
 
     def restore(self, original: object, *, reset_sequences: bool) -> bool:
-        if self.kept or not self._tracked:
+        if self.kept or self.spoiled or not self._tracked:
             return False
         try:
             return bool(self._execute(f"SELECT dbtestcase.restore({reset_sequences})"))

@@ -25,6 +25,7 @@ class SQLiteDatabase:
     """A database in memory (``path`` None) or in a file of its own."""
 
     sequences_when_new: object = None
+    spoiled = False
 
     def __init__(self, path: Path | None, *, foreign_keys: bool) -> None:
         self.path = path
@@ -109,6 +110,8 @@ class SQLiteCopy(SQLiteDatabase):
 
     def restore(self, original: Any, *, reset_sequences: bool) -> bool:
         written = self._recorder.take()
+        if self.spoiled:
+            return False
         if self._data_version() == self._version:
             return True  # nothing was committed
         if written is not None and self._tables.refill(written):
