@@ -177,7 +177,7 @@ class ClassDatabase:
         """Undo what was done outside of tests and remove what only this class needed."""
         self.refusal = "The test class that this engine or session belongs to is done."
         with ExitStack() as last:
-            last.callback(self._drop_copies)
+            last.callback(self.drop_copies)
             last.callback(self.sandbox.link.close)
             last.callback(self._disconnect, self._committed)
             last.callback(self._finish_class)
@@ -241,7 +241,7 @@ class ClassDatabase:
         self._disconnect(self._committed)
         return self.of_committed(partial(self.backend.create, isolation=isolation))
 
-    def _drop_copies(self) -> None:
+    def drop_copies(self) -> None:
         self._leads_to = None
         databases = [self._committed, *self.copies.values()]
         self.copies.clear()

@@ -87,7 +87,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
-def _engine_of(error: DBAPIError) -> Engine | None:
+def _engine_of(error: BaseException) -> Engine | None:
     """Return the engine that raised ``error``, if it is one of the test or of the application.
 
     It is found by the methods of SQLAlchemy's that ``error`` has passed through.

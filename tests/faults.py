@@ -19,7 +19,13 @@ TITLES = ("SQLite", "PGlite", "pgserver", "PostgreSQL", "MariaDB")
 MODULES = (
     *("test_faults", "test_caches", "test_pglite_templates", "test_clusters", "test_held_locks"),
     *("test_losses", "test_restarts", "test_killed_servers", "test_full_disks"),
-    *("test_postgresql", "test_postgresql_errors", "test_mysql", "test_runners"),
+    *(
+        "test_postgresql",
+        "test_postgresql_errors",
+        "test_few_connections",
+        "test_mysql",
+        "test_runners",
+    ),
 )
 _BEGIN, _END = ".. written by python -m tests.faults\n\n", "\n.. until here\n"
 

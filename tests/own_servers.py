@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from dbtestcase.backends.postgres_data import initialised
 
 from . import test_postgres_server
 from .processes import IS_ROOT
-from .small_disks import fill, on_a_small_disk
+from .small_disks import on_a_small_disk
 from .test_dead_servers import has_ended
 from .waiting import until
 
@@ -185,15 +184,14 @@ class OwnMariaDB(OwnServer):
             capture_output=True,
         )
 
-    @property
-    def command(self) -> Sequence[Any]:
-        return [
-            *(MARIADB[0], *self._options, f"--socket={self.socket}", "--skip-networking"),
-            *(f"--pid-file={self.directory / 'pid'}", *self.options),
-        ]
-
     def launch(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self.command, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [
+                *(MARIADB[0], *self._options, f"--socket={self.socket}", "--skip-networking"),
+                *(f"--pid-file={self.directory / 'pid'}", *self.options),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
 
     def query(self, sql: str) -> list[Any]:
         with (
@@ -205,27 +203,3 @@ class OwnMariaDB(OwnServer):
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         super().stop(how)
-
-
-class OwnMariaDBOnASmallDisk(OwnMariaDB):
-    """All of its data is on the disk; started once, by root."""
-
-    def launch(self) -> subprocess.Popen[bytes]:
-        data = self.directory / "data"
-        copy = shutil.copytree(data, self.directory / "copy")
-        start = ("/bin/sh", "-c", 'cp -R "$0/." "$1" && shift && exec "$@"', copy, data)
-        return subprocess.Popen(
-            on_a_small_disk(data, "size=160m", *start, *self.command), stderr=subprocess.DEVNULL
-        )
-
-    def fill(self) -> None:
-        fill(self._disk)
-
-    def make_room(self) -> None:
-        (self._disk / "filler").unlink()
-
-    @property
-    def _disk(self) -> Path:
-        """The directory on the disk, which only the server sees where it is."""
-        assert self._process is not None
-        return Path(f"/proc/{self._process.pid}/root{self.directory}/data")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import unittest
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ def on_a_small_disk(directory: Path, options: str, *command: Any) -> Sequence[An
     """Return what runs ``command`` with a disk, as of ``size=3m``, in place of ``directory``."""
     mount = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
     return ["unshare", "--mount", "/bin/sh", "-c", mount, directory, *command]
-
-
-def fill(directory: Path) -> None:
-    """Write a file called filler, until there is no room."""
-    with (directory / "filler").open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(1 << 16)):
-            pass
 
 
 def _missing() -> str:

@@ -7,12 +7,11 @@ import unittest
 import warnings
 from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any
-from unittest import mock
 
 import psycopg
 import pymysql
 
-from dbtestcase.backends import backend_for
+from dbtestcase.backends import backend_for, shown
 from dbtestcase.provision import provisioner
 
 from . import inner, test_losses
@@ -93,7 +92,7 @@ class Few:
             stack.callback(connection.close)
         for connection in held[:free]:
             connection.close()
-        assert free == 0 or until(lambda: self.is_free())
+        assert free == 0 or until(self.is_free)
         return stack
 
     def is_free(self) -> bool:
@@ -123,10 +122,11 @@ class Few:
 
     @tried("no connection is left", "setUpClass", "refused")
     def test_in_set_up(self: Any) -> None:
-        for base in COLOURS.values():
-            for isolation in self.isolations:
-                with self.subTest(isolation, base=base.__name__):
-                    self.check_refused(base, isolation)
+        for isolation in self.isolations:
+            with self.subTest(isolation):
+                self.check_refused(test_losses.Sync, isolation)
+        with self.subTest("async"):
+            self.check_refused(test_losses.Async, "transaction")
 
     def check_in_a_test(self: Any, phase: str) -> None:
         base = COLOURS[phase]
@@ -140,7 +140,7 @@ class Few:
                 message = inner.only_error(self, result)
                 self.assertEqual(result.testsRun, 5 + 1)
                 self.assertRegex(message, self.refusal)
-                place = backend_for(self.url).place
+                place = f"{backend_for(self.url).title} at {shown(backend_for(self.url).url)}"
                 self.assertIn(f"{place} has no connection left.\n  To fix this, run ", message)
                 provisioner.close()
 

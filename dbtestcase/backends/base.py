@@ -159,14 +159,9 @@ class Backend(ABC):
         """SQLAlchemy's dialect, to compile with."""
         return self.driver_url(is_async=False).get_dialect()()
 
-    @property
-    def place(self) -> str:
-        """Where it is, as messages say it."""
-        return f"{self.title} at {shown(self.url)}"
-
     def connection_lost(self, test: str) -> str:
         """Return what to say of a ``test`` whose connection to it was lost."""
-        return connection_lost(test, self.place)
+        return connection_lost(test, f"{self.title} at {shown(self.url)}")
 
     def notice_loss(self) -> None:  # noqa: B027  # optional
         """Count it in :attr:`losses` if all that was made has been lost, before more is made."""

@@ -95,9 +95,9 @@ class Diagnostics(ABC):
     def lacks_table(self, error: Any) -> bool:
         """Tell whether the driver's ``error`` says that there is no such table."""
 
-    @abstractmethod
     def shortage(self, error: Any) -> Shortage | None:
         """Return what the driver's ``error`` says that there is none left of, if it is that."""
+        return None
 
     @abstractmethod
     def is_blocked(self, error: Any) -> bool:

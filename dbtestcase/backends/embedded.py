@@ -94,12 +94,8 @@ class EmbeddedServer(ServerBackend):
             yield Leftover("cache", str(path), partial(remove, path), path)
         yield from kept_files(f".{self.kind}.tar")
 
-    @property
-    def place(self) -> str:
-        return f"{self.title}, a server of this process,"
-
     def connection_lost(self, test: str) -> str:
-        return connection_lost(test, self.place, _ENDED)
+        return connection_lost(test, f"{self.title}, a server of this process,", _ENDED)
 
     def connect_arguments(self, dialect: Dialect) -> dict[str, Any]:
         """Start the server if need be, and return where it is."""

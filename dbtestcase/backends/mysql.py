@@ -24,7 +24,6 @@ from .mysql_errors import is_denied, may_not, server_called
 from .mysql_pool import Build, Pool, copies_of, stem_of
 from .mysql_registry import KEPT, READY, UNFINISHED, Registry, Row
 from .server import PREFIX, Target
-from .shortages import noting_shortage
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Dialect
@@ -77,7 +76,6 @@ class MySQLBackend(MySQLDoor):
         self._settings: Sequence[Any] = ()
         self.uncached = ""  # what lets MySQL tell where AUTO_INCREMENT stands now
 
-    @noting_shortage
     def template(
         self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
     ) -> Database:
@@ -103,7 +101,6 @@ class MySQLBackend(MySQLDoor):
         with self._lock:
             return self._pool.is_copied(template)
 
-    @noting_shortage
     def create(self, original: Any, *, isolation: str = "") -> Database:
         _ = self.door  # a process that has been forked gets a token of its own
         with self._lock:

@@ -130,9 +130,7 @@ class MySQLDatabase:
         self.copy(original)
 
     def restore(self, original: object, *, reset_sequences: bool) -> bool:
-        if self._kept or self.spoiled or self._is_inherited():
-            return False
-        if self._altered(self._original):
+        if self._kept or self.spoiled or self._is_inherited() or self._altered(self._original):
             return False
         written = self._take_written()
         try:

@@ -21,15 +21,10 @@ _OTHER_SERVER = (
 _IS_MYSQL = "write mysql:// instead of mariadb:// in the option database or in DBTESTCASE_DATABASE"
 
 _NO_CONNECTION = {1040, 1203, 1226}  # for anybody; for this user
-_NO_ROOM = re.compile(r"The table '.*' is full|[Ee]rr(?:no|or)\b:? 28\b")
 _CONNECTION = Shortage(
     "connection",
     "run fewer workers at once, end connections that nobody needs, or raise max_connections of the "
     "server or MAX_USER_CONNECTIONS of the user",
-)
-_ROOM = Shortage(
-    "room on its disk",
-    "make room on the disk of the server, or, for a table in memory, raise max_heap_table_size",
 )
 
 #: What there has to be of servers.
@@ -51,12 +46,7 @@ def is_blocked(error: Any) -> bool:
 
 def shortage_of(error: Any) -> Shortage | None:
     """Return what a driver's ``error`` says that there is none left of, if it is that."""
-    number, said, *_ = [*getattr(error, "args", ()), 0, ""]
-    if not isinstance(number, int):
-        return None
-    if number in _NO_CONNECTION:
-        return _CONNECTION
-    return _ROOM if _NO_ROOM.search(str(said)) else None
+    return _CONNECTION if [*getattr(error, "args", ()), 0][0] in _NO_CONNECTION else None
 
 
 def remedy_at_the_door(reason: str) -> str:

@@ -20,11 +20,7 @@ FEWER_CONNECTIONS = (
     "server or the CONNECTION LIMIT of the user"
 )
 
-#: By SQLSTATE.
-_SHORTAGES = {
-    "53100": Shortage("room on its disk", "make room on the disk of the server"),
-    "53300": Shortage("connection", FEWER_CONNECTIONS),
-}
+_TOO_MANY_CONNECTIONS = "53300"
 
 #: By what the server says when it refuses a connection, for which drivers have no code.
 _AT_THE_DOOR = {
@@ -38,7 +34,8 @@ _AT_THE_DOOR = {
 
 #: By SQLSTATE of the error of CREATE DATABASE.
 _WHILE_CREATING = {
-    **{code: shortage.remedy for code, shortage in _SHORTAGES.items()},
+    "53100": "make room on the disk of the server",
+    _TOO_MANY_CONNECTIONS: FEWER_CONNECTIONS,
     INSUFFICIENT_PRIVILEGE: (
         "either: let a superuser say ALTER ROLE {user} CREATEDB; or, in a database whose name says "
         "test, let it work in schemas of its own there: add ?in_place=on to the URL"
@@ -78,9 +75,10 @@ def shortage_of(error: object) -> Shortage | None:
     """Return what a driver's ``error`` says that there is none left of, if it is that."""
     code = sqlstate(error)
     if not code and type(error).__name__ == "OperationalError":  # psycopg's, while it connects
-        refused = remedy_at_the_door(str(error)) == FEWER_CONNECTIONS
-        code = "53300" if refused else ""
-    return _SHORTAGES.get(code)
+        is_short = remedy_at_the_door(str(error)) == FEWER_CONNECTIONS
+    else:
+        is_short = code == _TOO_MANY_CONNECTIONS
+    return Shortage("connection", FEWER_CONNECTIONS) if is_short else None
 
 
 def remedy_at_the_door(reason: str) -> str:

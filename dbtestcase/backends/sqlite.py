@@ -23,7 +23,6 @@ from .engine_around import build_on
 from .kept import kept_files
 from .leftover import Leftover
 from .scratch import ScratchDirectory, abandoned, sweep, writable
-from .shortages import noting_shortage
 from .sqlite_cache import KeptTemplates
 from .sqlite_database import SQLiteCopy, SQLiteDatabase
 from .sqlite_diagnostics import SQLiteDiagnostics
@@ -64,7 +63,6 @@ class SQLiteBackend(Backend):
         self._scratch: ScratchDirectory | None = None
         self._count = 0
 
-    @noting_shortage
     def template(
         self, fingerprint: str, build: Callable[[Connection], None], *, rebuild: bool = False
     ) -> Database:
@@ -88,7 +86,6 @@ class SQLiteBackend(Backend):
         kept.save(fingerprint, made.connection)
         return made  # type: ignore[no-any-return]
 
-    @noting_shortage
     def create(self, original: Database, *, isolation: str = "") -> Database:
         if isolation in ("truncation", "template"):
             assert isinstance(original, SQLiteDatabase)
@@ -106,10 +103,6 @@ class SQLiteBackend(Backend):
             self._scratch = ScratchDirectory(self._parent)
         self._count += 1
         return self._scratch.path / f"{self._count}.sqlite"
-
-    @property
-    def place(self) -> str:
-        return f"{self.title} in {self._parent}"
 
     @property
     def _parent(self) -> Path:

@@ -18,7 +18,6 @@ from .diagnostics import (
     Holder,
     Kind,
     Plan,
-    Shortage,
     explained,
     is_called,
     sql_of,
@@ -34,11 +33,6 @@ _KINDS: dict[str, Kind] = {
     "CHECK": "check",
     "FOREIGN KEY": "foreign key",
 }
-_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
-_ROOM = Shortage(
-    "room on its disk",
-    "make room there, or name in the option database or in DBTESTCASE_DATABASE a file elsewhere",
-)
 _NO_TABLE = "no such table: "
 _REPLAY = "dbtestcase_replay"
 _KEY_COLUMNS = 'SELECT "from" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'
@@ -76,9 +70,6 @@ class SQLiteDiagnostics(Diagnostics):
 
     def lacks_table(self, error: Any) -> bool:
         return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NO_TABLE)
-
-    def shortage(self, error: Any) -> Shortage | None:
-        return _ROOM if getattr(error, "sqlite_errorname", "") in _FULL else None
 
     def is_blocked(self, error: Any) -> bool:
         code = getattr(error, "sqlite_errorcode", 0)  # of which the last byte is the primary one
