@@ -40,6 +40,7 @@ _FOREIGN_KEY = re.compile(  # which MySQL cuts off, where names are long
     re.DOTALL,
 )
 _CHECK = re.compile(rf"CONSTRAINT `(?P<name>{_NAME})` failed for `{_NAME}`\.`(?P<table>{_NAME})`")
+_ANSI_QUOTED = re.compile(r'"((?:[^"]|"")+)"')
 _CHECK_OF_MYSQL = re.compile(r"Check constraint '(?P<name>.+)' is violated")
 _TABLE = re.compile(
     rf"""\b(?:INTO|UPDATE|FROM)\s+(?:(?:`{_NAME}`|"[^"]+"|\w+)\s*\.\s*)?"""
@@ -90,8 +91,7 @@ class MySQLDiagnostics(Diagnostics):
         if number not in _ERRORS:
             return []
         kind, pattern = _ERRORS[number]
-        found = pattern.match(str(message))
-        groups = {} if found is None else found.groupdict("")
+        groups = _found(pattern, str(message))
         said = {name: value.replace("``", "`") for name, value in groups.items()}
         written = _table_in(failed.sql) if failed is not None else ""
         if "key" in said:
@@ -204,6 +204,17 @@ def _tables_with(
     names &= {*tables} or names
     found = (one for one in visitors.iterate(statement) if isinstance(one, Table))
     return [table for table in dict.fromkeys(found) if table.name in names]
+
+
+def _found(pattern: re.Pattern[str], message: str) -> dict[str, str]:
+    """Return what ``pattern`` finds, also where ANSI_QUOTES puts names in double quotes."""
+
+    def in_backticks(quoted: re.Match[str]) -> str:
+        name = quoted[1].replace('""', '"').replace("`", "``")
+        return f"`{name}`"
+
+    found = pattern.match(message) or pattern.match(_ANSI_QUOTED.sub(in_backticks, message))
+    return {} if found is None else found.groupdict("")
 
 
 def _key_and_table(said: str, written: str) -> dict[str, str]:

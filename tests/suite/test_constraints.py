@@ -49,6 +49,14 @@ class Constraints(Shop):
         self.violates("fk_orders_account", delete(Account))
         self.violates("items.order_id", insert(Item).values(order_id=1, product="pen"))
 
+    def test_foreign_key_where_double_quotes_are_for_names(self) -> None:
+        if BACKEND.dialect.name not in {"mysql", "mariadb"}:
+            return
+        self.sql(text("SET SESSION sql_mode = concat(@@sql_mode, ',ANSI_QUOTES')"))
+        orphan = insert(Order).values(number="A2", is_deleted=False, account_id=1)
+        self.violates("fk_orders_account", orphan)
+        self.violates("orders.account_id", orphan)
+
     def test_foreign_key_that_restricts_deletion(self) -> None:
         self.violates("items.order_id", delete(Order))
 
