@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +17,7 @@ from .lock_waits import LockWaits
 from .provision import provisioner
 from .schema import require_alembic
 from .statements import UNRECORDED, caller
-from .template_plan import plan
+from .template_plan import Plan, plan
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -72,12 +73,24 @@ class MigratingDatabase:
         if self._moves:
             self._move_to_database_at(revision)
         elif revision != "base":
-            self._do(lambda connection: self.schema.migrate(connection, revision))
+            self._do(partial(self._repeat, revision))
+
+    def _plan(self, revision: str) -> Plan:
+        options = self._options._replace(revision=revision)
+        return plan(self._case, DEFAULT, options, self._database.backend)
+
+    def _repeat(self, revision: str, connection: Connection) -> None:
+        database, fingerprint = self._database, self._plan(revision).fingerprint
+        migrate = partial(self.schema.migrate, revision=revision)
+        scripts, link = database.backend.scripts, database.sandbox.link
+        if scripts is None:
+            migrate(connection)
+        else:
+            scripts.repeat(fingerprint, connection, link, migrate, rebuild=rebuilds())
 
     def _move_to_database_at(self, revision: str) -> None:
         backend = self._database.backend
-        options = self._options._replace(revision=revision)
-        key, fingerprint, build, lasting = plan(self._case, DEFAULT, options, backend)
+        key, fingerprint, build, lasting = self._plan(revision)
         template = provisioner.template(
             key, backend, fingerprint, build, rebuild=rebuilds(), lasting=lasting
         )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..link import Link
     from .diagnostics import Diagnostics
     from .leftover import Kept, Leftover
+    from .scripts import Scripts
 
 
 class Features(NamedTuple):
@@ -113,6 +114,7 @@ class Backend(ABC):
 
     diagnostics: ClassVar[Diagnostics]  # what it says of constraints and plans
     losses: int = 0  # how often all that it had made was lost, as with a server that was killed
+    scripts: Scripts | None = None  # of what makes a schema, where no template can be cloned
 
     #: Application engines of either colour speak to the database by themselves; else all go
     #: through the driver of the test class.

@@ -15,6 +15,7 @@ from .notices import say_once
 from .pglite_database import PGliteDatabase, PGliteLink
 from .pglite_server import KIND, VERSION, PGliteServer
 from .postgresql import PostgreSQLBackend
+from .scripts import Scripts
 from .template_files import TemplateFiles
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
             raise OptionError(f"database = '{shown(url)}': write extensions=vector,pg_trgm")
         directory = cache_directory(self.title, "pglite")
         self.server: PGliteServer = PGliteServer(directory, names)
-        self.templates = TemplateFiles(
-            directory / KIND / "templates", ".tar.gz", VERSION, *names, most=_MOST_TEMPLATES
-        )
+        kept = directory / KIND / "templates"
+        self.templates = TemplateFiles(kept, ".tar.gz", VERSION, *names, most=_MOST_TEMPLATES)
+        self.scripts: Scripts = Scripts(TemplateFiles(kept, ".sql", VERSION, *names))
         self.link: PGliteLink | None = None
 
     def template(
@@ -221,5 +222,5 @@ class PGliteBackend(EmbeddedServer, PostgreSQLBackend):
 
     def leftovers(self) -> Iterable[Leftover]:
         yield from super().leftovers()
-        for path in self.templates.paths():
+        for path in [*self.templates.paths(), *self.scripts.files.paths()]:
             yield Leftover("template", str(path), path.unlink, path)

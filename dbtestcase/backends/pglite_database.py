@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from ..statements import first_word
 from .kept import kept, kept_file
 from .leftover import Kept
 from .pglite_server import KIND
 from .postgresql_database import note_sequences
 from .postgresql_link import PostgreSQLLink, open_link
+from .scripts import Script
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -23,6 +26,47 @@ if TYPE_CHECKING:
 
 class PGliteLink(PostgreSQLLink):
     """The one connection there can be, kept for the next test class of the same colour."""
+
+    _script: Script | None = None  # while it is being written
+
+    @contextmanager
+    def noting(self) -> Iterator[Script]:
+        """Note in a script what is executed inside the block."""
+        script = self._script = Script(self.paramstyle)
+        try:
+            yield script
+        finally:
+            self._script = None
+
+    def execute(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        script = self._script
+        if script is None:
+            return super().execute(method, *args, **kwargs)
+        try:
+            result = super().execute(method, *args, **kwargs)
+        except BaseException:
+            script.give_up()
+            raise
+        if method.__name__ in ("execute", "executemany") and not kwargs:
+            many = method.__name__ == "executemany"
+            script.note(self.text_of(args[0]), *args[1:], many=many)
+        else:
+            script.give_up()
+        return result
+
+    def control(self, statements: Sequence[str]) -> None:
+        if self._script is not None and any("ROLLBACK" in one for one in statements):
+            self._script.give_up()
+        super().control(statements)
+
+    def ends_transaction(self, sql: str) -> bool:
+        if self._script is not None and first_word(sql) == "COPY":
+            self._script.give_up()
+        return super().ends_transaction(sql)
+
+    def note_raw_use(self) -> None:
+        if self._script is not None:
+            self._script.give_up()
 
     def leave(self) -> None:
         """Close the connection."""

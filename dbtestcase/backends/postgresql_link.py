@@ -87,6 +87,7 @@ class PostgreSQLLink(BaseLink):
         self._schema = schema  # that holds all there is to it, if one does
         self._driver = DRIVERS[dialect.driver, dialect.is_async]
         self._dbapi: Any = dialect.loaded_dbapi
+        self.paramstyle = dialect.paramstyle
         self._close = close
         self._found: Catalog | None = None
         self._altered = False
@@ -108,6 +109,9 @@ class PostgreSQLLink(BaseLink):
     def execute(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Return ``method(...)``, of a cursor; to cancel it leaves the connection usable."""
         return self._driver.execute(self.connection, method, *args, **kwargs)
+
+    def note_raw_use(self) -> None:
+        """Take note that somebody may work with the driver's connection itself."""
 
     def text_of(self, sql: Any) -> str:
         if isinstance(sql, bytes):

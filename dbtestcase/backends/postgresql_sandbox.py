@@ -53,6 +53,8 @@ class PostgreSQLSandboxedConnection(SandboxedConnection):
         """
         value = super().__getattr__(name)
         if callable(value) or name in _RAW:
+            link: Any = self.sandbox.link
+            link.note_raw_use()
             try:
                 self.sandbox.begin()
             except UsageError as error:
