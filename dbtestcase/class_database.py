@@ -242,6 +242,7 @@ class ClassDatabase:
         return self.of_committed(partial(self.backend.create, isolation=isolation))
 
     def drop_copies(self) -> None:
+        """Drop what was made for one class, and is still there if that could not be opened."""
         self._leads_to = None
         databases = [self._committed, *self.copies.values()]
         self.copies.clear()
@@ -270,5 +271,4 @@ class ClassDatabase:
             if is_async and not (self.backend.both_colours or in_greenlet()):
                 raise missing_greenlet() or other_colour(caller())
             return self._leads_to.connect(is_async=is_async)
-        stand_in: DBAPIConnection = self.sandbox.link.stand_in(self.sandbox)
-        return stand_in
+        return self.sandbox.link.stand_in(self.sandbox)  # type: ignore[no-any-return]

@@ -68,7 +68,7 @@ class Provisioner:
 
     def give_back(self, key: Hashable, database: ClassDatabase) -> None:
         """Keep ``database`` for the next class, or drop it if it was lost or not kept isolated."""
-        database.drop_copies()  # which are still there if it could not be opened
+        database.drop_copies()
         with self._lock:
             is_lost = database.losses != database.backend.losses
             if database.sandbox.intact and not is_lost and key in self._idle:
