@@ -78,18 +78,18 @@ class Texts(unittest.TestCase):
         self.assertIn("migrations are applied in each test, as nothing is kept: ", said.getvalue())
 
 
-def test(self: Any) -> None:
+def go_and_check(self: Any) -> None:
     self.migrate_to("one")
     self.check(self.session)
 
 
-async def async_test(self: Any) -> None:
+async def go_and_check_async(self: Any) -> None:
     await self.migrate_to("one")
     await self.session.run_sync(self.check)
 
 
-Sync = (MigrationTestCase, test)
-Async = (AsyncMigrationTestCase, async_test)
+Sync = (MigrationTestCase, go_and_check)
+Async = (AsyncMigrationTestCase, go_and_check_async)
 
 
 @needs_it
@@ -106,8 +106,8 @@ class OnPGlite(unittest.TestCase):
 
     def write(self, *lines: str) -> None:
         """Write the revision, which counts how often it is applied."""
-        noted = f"open({str(self.note)!r}, 'a').write('x')"
-        self.history.write("one", None, "\n".join([noted, *lines]))
+        noted = [f"with open({str(self.note)!r}, 'a') as note:", "    note.write('x')"]
+        self.history.write("one", None, "\n".join([*noted, *lines]))
 
     def applied(self) -> int:
         return len(self.note.read_text())
